@@ -1,0 +1,289 @@
+"""Annotated images -> training samples: SynthText, frames of one's own videos, both together.
+
+    dataset = MergedDataset("SynthText", "my_frames", train=True)
+    image, target = dataset[0]        # (H, W, 3) uint8 RGB, utils.maps.Target
+    loader = make_loader(dataset, EpochSampler(dataset, seed=0), batch_size=8, workers=2)
+    for batch in loader: ...          # Batch
+
+Each dataset draws its own epoch: SynthText a random part, a sample dataset all its frames.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from utils.annotations import Annotations, Words, inside_image, read_synthtext, read_text_files
+from utils.augmentation import TrainTransform, WholeFrame, pad, transform_points
+from utils.errors import UserError
+from utils.images import UnreadableImage, read_image
+from utils.maps import STRIDE, Target
+from utils.problems import Problems
+from utils.targets import encode
+
+TRAIN_SHARE = 0.8
+"""SynthText's list is split here: what comes first is for training, the rest for validation."""
+
+SYNTHTEXT_DRAW = {True: 15_000, False: 3_500}
+"""Images of SynthText that an epoch draws, for training and for validation."""
+
+_LAYOUTS = (  # images and texts of (training, test), prefix of the texts' names
+    (
+        ("train_images1", "sample_train_annotation_txt"),
+        ("test_images1", "sample_test_annotation_txt"),
+        "",
+    ),
+    (
+        ("ch4_training_images", "ch4_training_localization_transcription_gt"),
+        ("ch4_test_images", "Challenge4_Test_Task1_GT"),
+        "gt_",
+    ),
+)
+
+
+class Frame(NamedTuple):
+    """One image as the network sees it, and the way back to the file that it comes from."""
+
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB: in validation padded right and below to multiples of 32."""
+    target: Target
+    path: Path
+    words: Words
+    """The words in the file's own pixels."""
+    matrix: np.ndarray
+    """(2, 3): the file's pixels -> the input's."""
+    size: tuple[int, int]
+    """Height and width of the picture inside `image`."""
+    problems: Problems
+
+
+class TextDataset(Dataset):
+    """Images with word quads.
+
+    annotations, indices: the images of it that belong to the dataset. transform: by default the training
+    crop or the whole frame, see `utils.augmentation`. draw: images in an epoch; None for all.
+    """
+
+    def __init__(
+        self,
+        annotations: Annotations,
+        train: bool = True,
+        *,
+        indices: np.ndarray | None = None,
+        transform: Callable | None = None,
+        draw: int | None = None,
+    ):
+        if draw is not None and draw < 1:
+            raise UserError(f"images in an epoch: {draw}; expected 1 or more")
+        self.annotations = annotations
+        self.indices = annotations.usable(np.arange(len(annotations)) if indices is None else indices)
+        self.transform = transform or (TrainTransform() if train else WholeFrame())
+        self.draw = draw
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Target]:
+        """(image, target). Raises `UnreadableImage`."""
+        return self.frame(index)[:2]
+
+    def frame(self, index: int, seed: int | None = None) -> Frame:
+        """The image in full. seed: of the augmentation; by default from torch's random state."""
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        place = self.indices[index]
+        path, words, problems = self.annotations.path(place), self.annotations.words(place), Problems()
+        picture = read_image(path)
+        inside = inside_image(words, *picture.shape[:2])
+        problems.add("words outside their image, left out", str(path), int((~inside).sum()))
+        words = Words(words.quads[inside], words.ignored[inside])
+        rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
+        image, matrix, size = self.transform(picture, rng)
+        moved = Words(transform_points(words.quads, matrix), words.ignored)
+        target = encode(moved, *image.shape[:2], frame=size)
+        return Frame(image, target, path, words, matrix, size, problems)
+
+    def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
+        """Indices of an epoch's images, in random order, none twice."""
+        order = rng.permutation(len(self))
+        return order if self.draw is None else order[: self.draw]
+
+    @property
+    def problems(self) -> Problems:
+        return self.annotations.problems
+
+
+class SynthText(TextDataset):
+    """SynthText's `gt.mat` and images: the first 80 % of its list for training, the rest for validation.
+
+    draw: images in an epoch, by default about 15,000 (training) or 3,500.
+    """
+
+    def __init__(self, root: str | Path, train: bool = True, *, draw: int | None = None, **options):
+        annotations = read_synthtext(Path(root))
+        split = int(len(annotations) * TRAIN_SHARE)
+        indices = np.arange(len(annotations))[slice(split) if train else slice(split, None)]
+        if not len(indices):
+            part = "training (the first 80 %)" if train else "validation (the last 20 %)"
+            raise UserError(f"{root}: {len(annotations)} images leave none for {part}; give it more")
+        super().__init__(annotations, train, indices=indices, draw=draw or SYNTHTEXT_DRAW[train], **options)
+
+
+class SampleDataset(TextDataset):
+    """Annotated frames in one of three layouts, told by the folders that are there (see the README).
+
+    train: the training frames; else the test frames. An epoch draws all of them.
+    """
+
+    def __init__(self, root: str | Path, train: bool = True, **options):
+        root = Path(root)
+        part = 0 if train else 1
+        for *folders, prefix in _LAYOUTS:
+            images, texts = (root / name for name in folders[part])
+            if images.is_dir():
+                annotations = read_text_files(images, texts, prefix)
+                break
+        else:
+            mat = root / ("train", "test")[part] / "gt.mat"
+            if not mat.is_file():
+                images = [str(folders[part][0]) for folders in _LAYOUTS]
+                expected = f"{images[0]}/, {mat.parent.name}/gt.mat or {images[1]}/"
+                raise UserError(
+                    f"{root}: no sample dataset: expected {expected} there; see 'Data layouts' in the README"
+                )
+            annotations = read_synthtext(mat)
+        super().__init__(annotations, train, **options)
+
+
+class MergedDataset(Dataset):
+    """SynthText and a sample dataset as one; options go to both, `draw` to SynthText."""
+
+    def __init__(
+        self, root_syn: str | Path, root_sample: str | Path, train: bool = True, *, draw: int | None = None, **options
+    ):
+        self.parts = [SynthText(root_syn, train, draw=draw, **options), SampleDataset(root_sample, train, **options)]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, Target]:
+        return self.frame(index)[:2]
+
+    def frame(self, index: int, seed: int | None = None) -> Frame:
+        synthetic, sample = self.parts
+        index = index + len(self) if index < 0 else index
+        return synthetic.frame(index, seed) if index < len(synthetic) else sample.frame(index - len(synthetic), seed)
+
+    def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
+        synthetic, sample = self.parts
+        return rng.permutation(np.r_[synthetic.draw_epoch(rng), len(synthetic) + sample.draw_epoch(rng)])
+
+    @property
+    def problems(self) -> Problems:
+        problems = Problems()
+        for part in self.parts:
+            problems.update(part.problems)
+        return problems
+
+
+def open_dataset(synthtext: str | Path | None, sample: str | Path | None, train: bool, **options):
+    """The dataset of one or both folders; `draw` is SynthText's."""
+    if synthtext and sample:
+        return MergedDataset(synthtext, sample, train, **options)
+    if synthtext:
+        return SynthText(synthtext, train, **options)
+    return SampleDataset(sample, train, **{name: value for name, value in options.items() if name != "draw"})
+
+
+class EpochSampler(Sampler):
+    """An epoch's draw as (index, seed of its augmentation), new with each `set_epoch`, the same for a seed.
+
+    The seeds belong to the place in the epoch, so that batches do not depend on the number of workers.
+    """
+
+    def __init__(self, dataset: TextDataset | MergedDataset, seed: int = 0):
+        self.dataset, self.seed = dataset, seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        rng = np.random.default_rng([self.seed, epoch])
+        indices = self.dataset.draw_epoch(rng)
+        self.draw = list(zip(indices.tolist(), rng.integers(2**62, size=len(indices)).tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return len(self.draw)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return iter(self.draw)
+
+
+class Batch(NamedTuple):
+    """Frames padded to one size. images: (N, H, W, 3) uint8 RGB. Frames that could not be read are missing."""
+
+    images: torch.Tensor
+    target: Target
+    frames: list[Frame]
+    """Without their pixels and maps."""
+    problems: Problems
+
+    def pin_memory(self) -> "Batch":
+        target = Target(*(values.pin_memory() for values in self.target))
+        return self._replace(images=self.images.pin_memory(), target=target)
+
+
+class _Frames(Dataset):
+    """A dataset's frames for the sampler's (index, seed); one that cannot be read becomes its problem."""
+
+    def __init__(self, dataset: TextDataset | MergedDataset):
+        self.dataset = dataset
+
+    def __getitem__(self, drawn: tuple[int, int]) -> Frame | Problems:
+        try:
+            return self.dataset.frame(*drawn)
+        except UnreadableImage as error:
+            problems = Problems()
+            problems.add("images unreadable, left out", str(error))
+            return problems
+
+
+def collate(items: list[Frame | Problems]) -> Batch | Problems:
+    """Frames of any sizes -> one batch, padded right and below, the padding masked out of the target."""
+    frames = [item for item in items if isinstance(item, Frame)]
+    problems = Problems()
+    for item in items:
+        problems.update(item.problems if isinstance(item, Frame) else item)
+    if not frames:
+        return problems
+    height, width = (max(sides) for sides in zip(*(frame.image.shape[:2] for frame in frames), strict=True))
+    images = torch.from_numpy(np.stack([pad(frame.image, height, width) for frame in frames]))
+    maps = []
+    for values in zip(*(frame.target for frame in frames), strict=True):
+        batch = values[0].new_zeros(len(frames), len(values[0]), height // STRIDE, width // STRIDE)
+        for place, value in zip(batch, values, strict=True):
+            place[:, : value.shape[1], : value.shape[2]] = value
+        maps.append(batch)
+    light = [frame._replace(image=None, target=None, problems=None) for frame in frames]
+    return Batch(images, Target(*maps), light, problems)
+
+
+def make_loader(dataset, sampler: Sampler, batch_size: int, workers: int) -> DataLoader:
+    """Batches in the sampler's order, read ahead by `workers` processes that live as long as the loader."""
+    return DataLoader(
+        _Frames(dataset),
+        batch_size,
+        sampler=sampler,
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+        worker_init_fn=_one_thread,
+    )
+
+
+def _one_thread(_worker: int) -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)

@@ -1,0 +1,115 @@
+"""The detection loss of FOTS (Liu et al. 2018, section 3.5) with online hard example mining.
+
+    loss = mean over chosen cells of BCE(confidence)
+         + mean over chosen cells of -log((I + 1) / (U + 1)) + 10 (1 - cos(angle difference))
+
+Classification chooses all positives, the 512 hardest negatives and 512 others; regression the 128 hardest
+positives and 128 others; per image, the others at random. Everything stays on the inputs' device: no
+synchronisation with the host, no loop.
+"""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+
+from utils.maps import Prediction, Target
+
+HARD_NEGATIVES = RANDOM_NEGATIVES = 512
+HARD_POSITIVES = RANDOM_POSITIVES = 128
+ANGLE_WEIGHT = 10.0
+
+
+class LossSums(NamedTuple):
+    """Sums over the chosen cells of a batch, and how many those are: scalar tensors.
+
+    They add up over batches: the mean over several batches is the sum of the sums by that of the counts.
+    """
+
+    classification: torch.Tensor
+    iou: torch.Tensor
+    angle: torch.Tensor
+    classification_cells: torch.Tensor
+    regression_cells: torch.Tensor
+
+    def loss(self) -> torch.Tensor:
+        """The mean over these cells: the loss. Zero where none was chosen."""
+        return self.over(self)
+
+    def over(self, counts: "LossSums | LossCounts") -> torch.Tensor:
+        """The share that these cells have in the mean over `counts` cells (of a larger batch)."""
+        regression = (self.iou + ANGLE_WEIGHT * self.angle) / counts.regression_cells.clamp(min=1)
+        return self.classification / counts.classification_cells.clamp(min=1) + regression
+
+
+class LossCounts(NamedTuple):
+    """How many cells the loss chooses; it depends on the target alone, so it is known ahead."""
+
+    classification_cells: torch.Tensor
+    regression_cells: torch.Tensor
+
+
+def detection_loss(prediction: Prediction, target: Target) -> torch.Tensor:
+    """The loss of a batch, a scalar; maps as in `utils.maps`."""
+    return loss_sums(prediction, target).loss()
+
+
+def loss_sums(prediction: Prediction, target: Target) -> LossSums:
+    """The loss's parts, not yet divided by the number of cells."""
+    confidence, score = prediction.confidence.float().flatten(1), target.score_map.flatten(1)
+    positive, negative = _positive_negative(target)
+
+    classification = F.binary_cross_entropy_with_logits(confidence, score, reduction="none")
+    chosen = positive | hard_and_random(classification, negative, HARD_NEGATIVES, RANDOM_NEGATIVES)
+    iou, angle = _regression(prediction, target)
+    chosen_positive = hard_and_random(iou + ANGLE_WEIGHT * angle, positive, HARD_POSITIVES, RANDOM_POSITIVES)
+    return LossSums(
+        _sum_where(chosen, classification),
+        _sum_where(chosen_positive, iou),
+        _sum_where(chosen_positive, angle),
+        chosen.sum(),
+        chosen_positive.sum(),
+    )
+
+
+def loss_counts(target: Target) -> LossCounts:
+    """The counts that `loss_sums` will come to."""
+    positives, negatives = (cells.sum(1) for cells in _positive_negative(target))
+    chosen_negatives = negatives.clamp(max=HARD_NEGATIVES + RANDOM_NEGATIVES)
+    chosen_positives = positives.clamp(max=HARD_POSITIVES + RANDOM_POSITIVES)
+    return LossCounts((positives + chosen_negatives).sum(), chosen_positives.sum())
+
+
+def hard_and_random(loss: torch.Tensor, eligible: torch.Tensor, hard: int, others: int) -> torch.Tensor:
+    """(N, cells) bool: per row the `hard` eligible cells of the largest loss and `others` of the rest.
+
+    The others are drawn at random without repetition; where a row has fewer, all of them.
+    """
+    chosen = torch.zeros_like(eligible)
+    for keys, count in ((loss.detach(), hard), (torch.rand_like(loss), others)):
+        left = eligible & ~chosen
+        keys = keys.masked_fill(~left, -torch.inf)
+        top = keys.topk(min(count, keys.shape[1]), sorted=False).indices
+        chosen = chosen.scatter(1, top, True) & eligible
+    return chosen
+
+
+def _positive_negative(target: Target) -> tuple[torch.Tensor, torch.Tensor]:
+    text, seen = target.score_map.flatten(1) > 0.5, target.training_mask.flatten(1) > 0.5
+    return text & seen, ~text & seen
+
+
+def _regression(prediction: Prediction, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
+    """Per cell, (N, cells): -log of the IoU of the axis-aligned boxes, and 1 - cos of the angles."""
+    ours, true = prediction.distances.float().flatten(2), target.distances.flatten(2)
+    overlap = torch.minimum(ours, true)
+    intersection, our_area, true_area = (
+        (top + bottom) * (left + right) for top, right, bottom, left in (d.unbind(1) for d in (overlap, ours, true))
+    )
+    union = our_area + true_area - intersection
+    angle = prediction.angle.float().flatten(1) - target.angle.flatten(1)
+    return torch.log((union + 1) / (intersection + 1)), 1 - torch.cos(angle)
+
+
+def _sum_where(chosen: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    return torch.where(chosen, values, 0).sum()

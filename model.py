@@ -1,0 +1,155 @@
+"""The FOTS text detector: ResNet-34 encoder, U-shaped decoder, three heads.
+
+The detection branch of "FOTS: Fast Oriented Text Spotting with a Unified Network" (Liu et al., CVPR 2018).
+
+    model = FOTSModel(backbone_weights="imagenet")
+    confidence, distances, angle = model(images)     # images (N, 3, H, W), see utils.maps.normalise
+"""
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import nn
+from torchvision.models.resnet import BasicBlock
+
+from utils.channels import HEADS, ORIGINAL_PLAN, check_plan
+from utils.errors import UserError
+from utils.maps import MAX_DISTANCE, Prediction
+from utils.weights import canonical_names, read_weights
+
+INITIAL_DISTANCE = 40.0
+"""Input pixels: a fresh network's distances, nearer to a word's than the middle of their range."""
+
+INITIAL_SCORE = 0.1
+"""A fresh network's probability of text."""
+
+
+class FOTSModel(nn.Module):
+    """The network at the original's widths, or at those of a channel plan (see `model_pruned`).
+
+    backbone_weights: "imagenet" (torchvision's, downloaded once), "none", or the path of a ResNet-34
+    state dict. Raises `UserError` if they cannot be had.
+    """
+
+    def __init__(self, backbone_weights: str = "none", *, plan: Mapping[str, int] = ORIGINAL_PLAN):
+        super().__init__()
+        self.plan = plan = check_plan(plan)
+        stem = plan["encoder1"]
+        self.conv1 = nn.Sequential(nn.Conv2d(3, stem, 7, 2, 3, bias=False), nn.BatchNorm2d(stem), nn.ReLU(True))
+        self.encoder1 = _encoder_stage(plan, "encoder1", "encoder1", stride=1)
+        self.encoder2 = _encoder_stage(plan, "encoder1", "encoder2", stride=2)
+        self.encoder3 = _encoder_stage(plan, "encoder2", "encoder3", stride=2)
+        self.encoder4 = _encoder_stage(plan, "encoder3", "encoder4", stride=2)
+        self.center = nn.Sequential(
+            _convolution(plan["encoder4"], plan["center.0"], stride=2),
+            _convolution(plan["center.0"], plan["center.1"]),
+        )
+        self.decoder4 = Decoder(plan["center.1"], plan["decoder4.squeeze"])
+        self.decoder3 = Decoder(plan["encoder4"] + plan["decoder4.squeeze"], plan["decoder3.squeeze"])
+        self.decoder2 = Decoder(plan["encoder3"] + plan["decoder3.squeeze"], plan["decoder2.squeeze"])
+        self.decoder1 = Decoder(plan["encoder2"] + plan["decoder2.squeeze"], plan["decoder1.squeeze"])
+        self.remove_artifacts = _convolution(plan["encoder1"] + plan["decoder1.squeeze"], plan["remove_artifacts"])
+        for head, channels in HEADS.items():
+            self.add_module(head, nn.Sequential(nn.Conv2d(plan["remove_artifacts"], channels, 1)))
+        self._initialise()
+        if backbone_weights != "none":
+            self._load_backbone(backbone_weights)
+
+    def forward(self, images: torch.Tensor) -> Prediction:
+        stride4 = self.encoder1(F.max_pool2d(self.conv1(images), 2))
+        stride8 = self.encoder2(stride4)
+        stride16 = self.encoder3(stride8)
+        stride32 = self.encoder4(stride16)
+        features = self.decoder4(self.center(stride32), stride32)
+        features = self.decoder3(features, stride16)
+        features = self.decoder2(features, stride8)
+        features = self.decoder1(features, stride4)
+        features = self.remove_artifacts(features)
+        return Prediction(
+            self.confidence(features),
+            torch.sigmoid(self.distances(features)) * MAX_DISTANCE,
+            torch.sigmoid(self.angle(features)) * (math.pi / 2),
+        )
+
+    @property
+    def pruned(self) -> bool:
+        return self.plan != ORIGINAL_PLAN
+
+    def _initialise(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.constant_(self.confidence[0].bias, _logit(INITIAL_SCORE))
+        nn.init.constant_(self.distances[0].bias, _logit(INITIAL_DISTANCE / MAX_DISTANCE))
+
+    def _load_backbone(self, source: str) -> None:
+        if source == "imagenet":
+            state = _download_imagenet()
+        else:
+            state = read_weights(source)
+            state = state.get("state_dict", state)
+        state = canonical_names(state)
+        expected = {name for name in self.state_dict() if name.startswith(("conv1.", "encoder"))}
+        if set(state) != expected:
+            odd = sorted(expected ^ set(state))[0]
+            raise UserError(f"{source}: no ResNet-34 weights (at {odd}); give torchvision's resnet34 state dict")
+        try:
+            self.load_state_dict(state, strict=False)
+        except RuntimeError as error:
+            raise UserError(f"{source}: no ResNet-34 weights: {str(error).splitlines()[-1].strip()}") from None
+
+
+class Decoder(nn.Module):
+    """Squeezes the deeper features, brings them to the encoder map's size and puts them behind it."""
+
+    def __init__(self, in_channels: int, squeeze_channels: int):
+        super().__init__()
+        self.squeeze = _convolution(in_channels, squeeze_channels)
+
+    def forward(self, deeper: torch.Tensor, encoder_map: torch.Tensor) -> torch.Tensor:
+        up = F.interpolate(self.squeeze(deeper), encoder_map.shape[2:], mode="bilinear", align_corners=True)
+        return torch.cat([encoder_map, up], 1)
+
+
+def _convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(in_channels, out_channels, 3, stride, 1)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU(True))
+
+
+def _encoder_stage(plan: Mapping[str, int], before: str, stage: str, stride: int) -> nn.Sequential:
+    """A ResNet-34 stage of torchvision's blocks; `before` and `stage` name the streams it joins."""
+    count = sum(group.startswith(f"{stage}.") for group in plan)
+    blocks = []
+    for number in range(count):
+        first = number == 0
+        in_channels, out_channels = plan[before if first else stage], plan[stage]
+        inner, block_stride = plan[f"{stage}.{number}.conv1"], stride if first else 1
+        downsample = None
+        if first and before != stage:
+            shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
+        block = BasicBlock(in_channels, out_channels, block_stride, downsample)
+        if inner != out_channels:  # torchvision's block has one width; a plan may narrow the inner one
+            block.conv1 = nn.Conv2d(in_channels, inner, 3, block_stride, 1, bias=False)
+            block.bn1 = nn.BatchNorm2d(inner)
+            block.conv2 = nn.Conv2d(inner, out_channels, 3, 1, 1, bias=False)
+        blocks.append(block)
+    return nn.Sequential(*blocks)
+
+
+def _download_imagenet() -> dict[str, torch.Tensor]:
+    weights = torchvision.models.ResNet34_Weights.IMAGENET1K_V1
+    try:
+        return weights.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+        raise UserError(
+            f"ImageNet weights could not be downloaded from {weights.url} ({error}); fetch that file on another "
+            "machine and give its path as --backbone-weights, or start from noise with --backbone-weights none"
+        ) from None
+
+
+def _logit(share: float) -> float:
+    return math.log(share / (1 - share))

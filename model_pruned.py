@@ -1,0 +1,15 @@
+"""The pruned network: the original's graph (`model.FOTSModel`) at the widths of a channel plan.
+
+model = FOTSModelPruned(uniform_plan(0.5))       # utils.channels: plans and channel groups
+"""
+
+from collections.abc import Mapping
+
+from model import FOTSModel
+
+
+class FOTSModelPruned(FOTSModel):
+    """plan: channels by channel group, see `utils.channels`. Raises `UserError` for a plan of another network."""
+
+    def __init__(self, plan: Mapping[str, int]):
+        super().__init__(plan=plan)

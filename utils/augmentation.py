@@ -1,0 +1,136 @@
+"""Frame -> network input: one affine warp for training, one resize for validation.
+
+Matrices are (2, 3) and map (x, y) pixel positions of the frame to those of the input; the words' quads go
+through the same matrix as the pixels. Picture: pixel (x, y) covers x - 0.5 to x + 0.5.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from utils.errors import UserError
+from utils.maps import PADDING_COLOUR, STRIDE, padded_size
+
+
+class NetworkInput(NamedTuple):
+    """A picture ready for the network."""
+
+    image: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    matrix: np.ndarray
+    """(2, 3): the frame's pixels -> this picture's."""
+    size: tuple[int, int]
+    """Height and width of what is no padding; that lies to the right and below."""
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """Random crop of a resized, rotated and stretched frame; sizes in pixels."""
+
+    short_side: int = 320
+    rotation: float = 10.0
+    """The frame is turned by up to this many degrees, either way, about its centre."""
+    stretch: tuple[float, float] = (0.9, 1.1)
+    """Range of the factor on the height."""
+    crop: int = 280
+
+    def __post_init__(self):
+        if self.short_side < 1 or not 0 <= self.rotation <= 45 or not 0 < self.stretch[0] <= self.stretch[1]:
+            raise UserError(f"{self}: expected short_side > 0, rotation from 0 to 45, stretch 0 < low <= high")
+        if self.crop < 32 or self.crop % STRIDE:
+            raise UserError(f"crop: {self.crop} pixels; expected a multiple of {STRIDE}, 32 or more")
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator) -> NetworkInput:
+        """image: (H, W, 3) uint8."""
+        matrix = self.matrix(image.shape[0], image.shape[1], rng)
+        return NetworkInput(warp(image, matrix, self.crop, self.crop), matrix, (self.crop, self.crop))
+
+    def matrix(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+        """Resize, then rotate, then stretch, then crop, as one matrix.
+
+        Every crop position inside the resized and stretched frame is equally likely, the last one too. A
+        frame that is smaller than the crop lies at its top-left and the rest is padding.
+        """
+        factor = self.short_side / min(height, width)
+        angle = rng.uniform(-self.rotation, self.rotation)
+        stretch = rng.uniform(*self.stretch)
+        resized = np.rint([width * factor, height * factor])
+        rotate = np.eye(3)
+        rotate[:2] = cv2.getRotationMatrix2D(((resized[0] - 1) / 2, (resized[1] - 1) / 2), angle, 1)
+        stretched_height = round(resized[1] * stretch)
+        left = rng.integers(0, max(int(resized[0]) - self.crop, 0), endpoint=True)
+        top = rng.integers(0, max(stretched_height - self.crop, 0), endpoint=True)
+        crop = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
+        stretching = scaling(1, stretched_height / resized[1])
+        return (crop @ stretching @ rotate @ scaling(resized[0] / width, resized[1] / height))[:2]
+
+
+@dataclass(frozen=True)
+class WholeFrame:
+    """The whole frame at a given short side, in pixels, padded to multiples of 32; its shape is kept."""
+
+    short_side: int = 280
+
+    def __post_init__(self):
+        if self.short_side < 1:
+            raise UserError(f"short side: {self.short_side} pixels; expected 1 or more")
+
+    def __call__(self, image: np.ndarray, rng: np.random.Generator | None = None) -> NetworkInput:
+        """image: (H, W, 3) uint8. Nothing is left to chance: rng is not used."""
+        height, width = image.shape[:2]
+        factor = self.short_side / min(height, width)
+        size = max(round(width * factor), 1), max(round(height * factor), 1)
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
+        matrix = scaling(size[0] / width, size[1] / height)[:2]
+        return NetworkInput(pad(image, *padded_size(*image.shape[:2])), matrix, image.shape[:2])
+
+
+def scaling(x: float, y: float) -> np.ndarray:
+    """(3, 3) matrix of a resize by these factors, as `cv2.resize` does it (the picture's corner stays)."""
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
+
+
+def warp(image: np.ndarray, matrix: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The image under an affine matrix, area-correct when it shrinks: no aliasing.
+
+    Shrinking by more than 2 is first done by whole factors; what is left is warped to double size and
+    averaged 2 x 2.
+    """
+    shrink = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
+    if shrink >= 2:
+        whole = int(shrink)
+        size = max(image.shape[1] // whole, 1), max(image.shape[0] // whole, 1)
+        reduced = scaling(size[0] / image.shape[1], size[1] / image.shape[0])
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+        matrix = (_square(matrix) @ np.linalg.inv(reduced))[:2]
+        shrink /= whole
+    double = shrink > 1.05
+    if double:
+        matrix = (scaling(2, 2) @ _square(matrix))[:2]
+    size = (2 * width, 2 * height) if double else (width, height)
+    image = cv2.warpAffine(image, matrix, size, flags=cv2.INTER_LINEAR, borderValue=PADDING_COLOUR)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) if double else image
+
+
+def pad(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The image with padding right and below up to (height, width)."""
+    below, right = height - image.shape[0], width - image.shape[1]
+    if not (below or right):
+        return image
+    return cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_CONSTANT, value=PADDING_COLOUR)
+
+
+def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    """(..., 2) points through a (2, 3) matrix."""
+    return points @ matrix[:, :2].T + matrix[:, 2]
+
+
+def invert(matrix: np.ndarray) -> np.ndarray:
+    """The (2, 3) matrix that leads back."""
+    return np.linalg.inv(_square(matrix))[:2]
+
+
+def _square(matrix: np.ndarray) -> np.ndarray:
+    return np.vstack([matrix, [0, 0, 1]])

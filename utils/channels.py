@@ -1,0 +1,106 @@
+"""The network's channel groups as data: who writes each group of channels, who reads it.
+
+A channel group is a set of channels that must go together: a residual stream (all the convolutions that
+add to it), or the output of a single convolution. A channel plan says how many channels each group keeps:
+`{"encoder1": 64, "encoder1.0.conv1": 64, ...}`, whole numbers by group name.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+
+from utils.errors import UserError
+
+HEADS = {"confidence": 1, "distances": 4, "angle": 1}
+_STAGES = {"encoder1": (64, 3), "encoder2": (128, 4), "encoder3": (256, 6), "encoder4": (512, 3)}
+
+
+class Layer(NamedTuple):
+    """A convolution, its BatchNorm, the groups that it reads (concatenated in order) and writes."""
+
+    conv: str
+    norm: str | None
+    reads: tuple[str, ...]
+    """Group names; empty for the image."""
+    writes: str | None
+    """Group name; None for a head."""
+
+
+def _describe() -> tuple[list[Layer], dict[str, int]]:
+    layers, plan = [Layer("conv1.0", "conv1.1", (), "encoder1")], {}
+    before = "encoder1"
+    for stage, (width, blocks) in _STAGES.items():
+        plan[stage] = width
+        for block in (f"{stage}.{number}" for number in range(blocks)):
+            inner = f"{block}.conv1"
+            plan[inner] = width
+            layers.append(Layer(inner, f"{block}.bn1", (before,), inner))
+            layers.append(Layer(f"{block}.conv2", f"{block}.bn2", (inner,), stage))
+            if before != stage:
+                layers.append(Layer(f"{block}.downsample.0", f"{block}.downsample.1", (before,), stage))
+            before = stage
+    decoder = [
+        ("center.0", ("encoder4",), 512),
+        ("center.1", ("center.0",), 1024),
+        ("decoder4.squeeze", ("center.1",), 512),
+        ("decoder3.squeeze", ("encoder4", "decoder4.squeeze"), 256),
+        ("decoder2.squeeze", ("encoder3", "decoder3.squeeze"), 128),
+        ("decoder1.squeeze", ("encoder2", "decoder2.squeeze"), 64),
+        ("remove_artifacts", ("encoder1", "decoder1.squeeze"), 64),
+    ]
+    for group, reads, width in decoder:
+        plan[group] = width
+        layers.append(Layer(f"{group}.0", f"{group}.1", reads, group))
+    layers += [Layer(f"{head}.0", None, ("remove_artifacts",), None) for head in HEADS]
+    return layers, plan
+
+
+LAYERS, ORIGINAL_PLAN = _describe()
+"""Every convolution of the network in the order of the forward pass; the original's channel plan."""
+
+
+def uniform_plan(share: float, keep: tuple[str, ...] = ("remove_artifacts",)) -> dict[str, int]:
+    """The original's widths times `share` (at least 1 channel); the groups in `keep` stay whole."""
+    return {group: width if group in keep else max(1, round(width * share)) for group, width in ORIGINAL_PLAN.items()}
+
+
+def check_plan(plan: Mapping[str, int]) -> dict[str, int]:
+    """The plan in the network's order. Raises `UserError` for a group that is unknown, missing or too wide."""
+    if odd := sorted(set(plan) ^ set(ORIGINAL_PLAN)):
+        kind = "has no group" if odd[0] in ORIGINAL_PLAN else "has the unknown group"
+        raise UserError(f"channel plan: it {kind} {odd[0]!r}; expected exactly the groups of ORIGINAL_PLAN")
+    for group, width in ORIGINAL_PLAN.items():
+        if not isinstance(plan[group], int) or not 1 <= plan[group] <= width:
+            raise UserError(f"channel plan: {group} has {plan[group]!r} channels; expected 1 to {width}")
+    return {group: plan[group] for group in ORIGINAL_PLAN}
+
+
+def plan_of(state_dict: Mapping[str, torch.Tensor]) -> dict[str, int]:
+    """The channel plan of a network's tensors, from their shapes. Raises `KeyError` if one is missing."""
+    widths = {layer.writes: len(state_dict[f"{layer.conv}.weight"]) for layer in LAYERS if layer.writes}
+    return {group: widths[group] for group in ORIGINAL_PLAN}
+
+
+def select_channels(
+    state_dict: Mapping[str, torch.Tensor], kept: Mapping[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
+    """The tensors of the network that keeps only these channels (sorted indices by group).
+
+    Its outputs equal those of the whole network with the other channels zeroed after their BatchNorm.
+    """
+    widths = plan_of(state_dict)
+    selected = dict(state_dict)
+    for layer in LAYERS:
+        weight = f"{layer.conv}.weight"
+        if layer.reads:
+            starts = [sum(widths[group] for group in layer.reads[:place]) for place in range(len(layer.reads))]
+            inputs = [kept[group] + start for group, start in zip(layer.reads, starts, strict=True)]
+            selected[weight] = selected[weight][:, torch.cat(inputs)]
+        if layer.writes:
+            per_channel = [weight, f"{layer.conv}.bias"]
+            per_channel += [f"{layer.norm}.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
+            for name in per_channel:
+                if name in selected:
+                    selected[name] = selected[name][kept[layer.writes]]
+    return {name: tensor.clone() for name, tensor in selected.items()}

@@ -1,0 +1,140 @@
+"""Checkpoints: one `.pt` file, written atomically, that loads with `torch.load(weights_only=True)`.
+
+Contents: format (version), model (state dict), plan (channel plan), and for a run to go on: optimizer,
+scheduler, scaler, rng, epoch, step, best_score, arguments, metrics. Files of the earlier code are read
+too: a dict with `model_state_dict`, or a bare state dict, pruned or not, with or without `module.`.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from utils.channels import ORIGINAL_PLAN, plan_of
+from utils.errors import UserError
+from utils.weights import canonical_names, read_weights
+
+FORMAT = 1
+EARLIER_NAMES = {
+    "model_state_dict": "model",
+    "optimizer_state_dict": "optimizer",
+    "lr_scheduler_state_dict": "scheduler",
+}
+_UNUSED_CLASSIFIER = (108, 109)
+"""Places of ResNet's classifier among the 144 parameters of the earlier code's optimizer."""
+
+
+def save_checkpoint(path: str | Path, model: nn.Module, **contents) -> None:
+    """Write model, plan and whatever else the run needs; the old file stays until the new one is whole."""
+    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    write_atomically(path, {"format": FORMAT, "model": state, "plan": dict(model.plan), **contents})
+
+
+def write_atomically(path: str | Path, contents: dict) -> None:
+    """Temporary file, fsync, rename. Raises `UserError` if the disk is full; the old file is untouched."""
+    path = Path(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            torch.save(contents, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except (OSError, RuntimeError) as error:  # torch's writer turns ENOSPC into a RuntimeError
+        needed = sum(tensor.nbytes for tensor in _tensors(contents))
+        free = _free_bytes(path.parent) + Path(temporary).stat().st_size
+        if free > needed and not isinstance(error, OSError):
+            raise
+        raise UserError(
+            f"{path}: could not be written ({error if isinstance(error, OSError) else 'disk full'}); it takes about "
+            f"{needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free; what stood there before is untouched"
+        ) from None
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def load_model(path: str | Path) -> tuple[nn.Module, dict]:
+    """The network in eval mode, at its own widths, and the file's other contents by our names.
+
+    Raises `UserError` for a file that is missing, damaged or of another network.
+    """
+    # The one place that looks upwards: a checkpoint's type of network is known from its contents alone.
+    from model import FOTSModel
+    from model_pruned import FOTSModelPruned
+
+    contents = read_weights(path)
+    if isinstance(contents.get("format"), int) and contents["format"] > FORMAT:
+        raise UserError(f"{path}: format {contents['format']} is newer than this program's {FORMAT}; update it")
+    contents = {EARLIER_NAMES.get(name, name): value for name, value in contents.items()}
+    if "model" not in contents:
+        contents = {"model": contents}
+    try:
+        state = canonical_names(contents.pop("model"))
+        plan = plan_of(state)
+    except (KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{path}: no checkpoint of this network ({error} is missing); check the path") from None
+    model = FOTSModel() if plan == ORIGINAL_PLAN else FOTSModelPruned(plan)
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
+        raise UserError(f"{path}: no checkpoint of this network ({reason}); check the path") from None
+    return model.eval(), contents
+
+
+def check_pruned(path: str | Path, model: nn.Module, asked: bool) -> None:
+    """Raises `UserError` where `--prune` is given and the network is not pruned, or the other way round."""
+    if model.pruned and not asked:
+        raise UserError(f"{path}: a pruned network; give --prune with it")
+    if asked and not model.pruned:
+        raise UserError(f"{path}: not a pruned network; drop --prune, or prune it first with prune.py")
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping) -> str | None:
+    """Load an optimizer's state, ours or the earlier code's. Returns why not, if it does not fit.
+
+    The earlier code's optimizer also counted ResNet's unused classifier: 144 parameters of which 142 have
+    a state.
+    """
+    places = [place for group in state["param_groups"] for place in group["params"]]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if len(places) == len(parameters) + len(_UNUSED_CLASSIFIER):
+        places = [place for number, place in enumerate(places) if number not in _UNUSED_CLASSIFIER]
+    if len(places) != len(parameters) or len(optimizer.param_groups) != len(state["param_groups"]):
+        return f"the optimizer state is for {len(places)} parameters, the network has {len(parameters)}"
+    moments = {}
+    for number, (place, parameter) in enumerate(zip(places, parameters, strict=True)):
+        if place in state["state"]:
+            moments[number] = state["state"][place]
+            for name, value in moments[number].items():
+                if torch.is_tensor(value) and value.dim() and value.shape != parameter.shape:
+                    shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
+                    return f"the optimizer state has {name} of shape {shapes}"
+    own = optimizer.state_dict()
+    groups = [{**ours, **theirs, "params": ours["params"]}
+              for ours, theirs in zip(own["param_groups"], state["param_groups"], strict=True)]  # fmt: skip
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    return None
+
+
+def rng_state() -> dict:
+    """The random state of this process, as tensors."""
+    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+
+def _tensors(contents) -> list[torch.Tensor]:
+    if torch.is_tensor(contents):
+        return [contents]
+    values = contents.values() if isinstance(contents, Mapping) else contents if isinstance(contents, list) else []
+    return [tensor for value in values for tensor in _tensors(value)]
+
+
+def _free_bytes(folder: Path) -> int:
+    usage = os.statvfs(folder)
+    return usage.f_bavail * usage.f_frsize

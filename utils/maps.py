@@ -1,0 +1,76 @@
+"""The maps that travel between data, network, loss and decoding, and the numbers that define them.
+
+Cell ``(x, y)`` of a map stands for pixel ``(STRIDE * x, STRIDE * y)`` of the network's input.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+
+STRIDE = 4
+"""Input pixels per map cell."""
+
+MAX_DISTANCE = 640.0
+"""The network's distances are ``sigmoid(.) * MAX_DISTANCE`` input pixels."""
+
+SIZE_MULTIPLE = 32
+"""At inference, heights and widths are padded to multiples of this (the encoder's deepest stride)."""
+
+IMAGE_MEAN = (0.485, 0.456, 0.406)
+IMAGE_STD = (0.229, 0.224, 0.225)
+PADDING_COLOUR = (124, 116, 104)
+"""ImageNet's mean colour in RGB bytes: padding that is zero (within rounding) after `normalise`."""
+
+
+class Prediction(NamedTuple):
+    """What the network returns: float tensors at stride 4, h = H / 4, w = W / 4."""
+
+    confidence: torch.Tensor
+    """(N, 1, h, w) text logit; apply a sigmoid before thresholding."""
+    distances: torch.Tensor
+    """(N, 4, h, w) input pixels to the word box's top, right, bottom and left side."""
+    angle: torch.Tensor
+    """(N, 1, h, w) box rotation + pi/4, in radians: 0 to pi/2."""
+
+
+class Target(NamedTuple):
+    """What the network should return; float32, (N, C, h, w) in a batch, (C, h, w) in a sample."""
+
+    score_map: torch.Tensor
+    """(N, 1, h, w) 1 inside a word's shrunk box, else 0."""
+    distances: torch.Tensor
+    """(N, 4, h, w) as in `Prediction`; 0 where there is no word."""
+    angle: torch.Tensor
+    """(N, 1, h, w) as in `Prediction`; 0 where there is no word."""
+    training_mask: torch.Tensor
+    """(N, 1, h, w) 1 where the loss looks, 0 where it does not (don't-care, rings, padding)."""
+
+    def to(self, device: torch.device) -> "Target":
+        return Target(*(values.to(device, non_blocking=True) for values in self))
+
+
+def map_size(height: int, width: int) -> tuple[int, int]:
+    """Size (h, w) of the maps of an input whose sides are multiples of STRIDE."""
+    return height // STRIDE, width // STRIDE
+
+
+def padded_size(height: int, width: int) -> tuple[int, int]:
+    """The smallest size that holds (height, width) and is a multiple of SIZE_MULTIPLE both ways."""
+    return tuple(math.ceil(side / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in (height, width))
+
+
+def normalise(images: torch.Tensor) -> torch.Tensor:
+    """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32 with ImageNet's mean and deviation, on its device."""
+    mean = torch.tensor(IMAGE_MEAN, device=images.device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(IMAGE_STD, device=images.device).view(1, 3, 1, 1) * 255
+    return (images.permute(0, 3, 1, 2).float() - mean) / std
+
+
+def hide_padding(prediction: Prediction, sizes: list[tuple[int, int]]) -> Prediction:
+    """The prediction with no text in the cells beyond each image's own size (height, width), in pixels."""
+    confidence = prediction.confidence.clone()
+    for image_confidence, (height, width) in zip(confidence, sizes, strict=True):
+        image_confidence[:, math.ceil(height / STRIDE) :] = -torch.inf
+        image_confidence[:, :, math.ceil(width / STRIDE) :] = -torch.inf
+    return prediction._replace(confidence=confidence)

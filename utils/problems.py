@@ -1,0 +1,26 @@
+"""What was repaired or left out of the data: counted, with one example each, to be printed once."""
+
+
+class Problems:
+    """Counts by kind, each with its first example; adds up over files and worker processes."""
+
+    def __init__(self):
+        self._found: dict[str, tuple[int, str]] = {}
+
+    def add(self, kind: str, example: str, count: int = 1) -> None:
+        if count:
+            before, first = self._found.get(kind, (0, example))
+            self._found[kind] = (before + count, first)
+
+    def update(self, other: "Problems") -> None:
+        for kind, (count, example) in other._found.items():
+            self.add(kind, example, count)
+
+    def count(self, kind: str) -> int:
+        return self._found.get(kind, (0, ""))[0]
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    def __str__(self) -> str:
+        return "\n".join(f"  {count} {kind} (e.g. {example})" for kind, (count, example) in self._found.items())

@@ -1,0 +1,79 @@
+"""The files that a run leaves behind, and the table that compares several.
+
+python3 -m utils.results demo/original demo/pruned demo/finetuned     # folders with metrics.json
+"""
+
+import csv
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from utils.cli import Parser
+from utils.errors import UserError, run_script
+
+COLUMNS = {
+    "hmean": ("hmean", "{:.3f}"),
+    "precision": ("precision", "{:.3f}"),
+    "recall": ("recall", "{:.3f}"),
+    "parameters": ("parameters", "{:,}"),
+    "gmacs": ("GMACs", "{:.2f}"),
+    "milliseconds_per_frame": ("ms per frame", "{:.1f}"),
+}
+
+
+def append_row(path: Path, row: Mapping[str, object]) -> None:
+    """Add a line to a CSV file; the first one gets the header."""
+    new = not path.exists()
+    with open(path, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Move an earlier run's files into a subfolder of their own, so that a new run overwrites none of them."""
+    files = [*folder.glob("*.pt"), *folder.glob("results.csv")]
+    if not files:
+        return None
+    number = 1
+    while (aside := folder / f"earlier-{number}").exists():
+        number += 1
+    aside.mkdir()
+    for file in files:
+        file.rename(aside / file.name)
+    return aside
+
+
+def format_table(rows: list[list[str]]) -> str:
+    """Lines of aligned columns: the first row is the header, the first column is words, the rest numbers."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def compare(folders: list[Path]) -> str:
+    """A table of the folders' metrics.json, as `test_sample.py --output-dir` writes them."""
+    rows = [["", *(title for title, _ in COLUMNS.values())]]
+    for folder in folders:
+        try:
+            metrics = json.loads((folder / "metrics.json").read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{folder / 'metrics.json'}: {error}; write it with test_sample.py --output-dir") from None
+        rows.append([folder.name, *(pattern.format(metrics[name]) for name, (_, pattern) in COLUMNS.items())])
+    return format_table(rows)
+
+
+def main() -> None:
+    parser = Parser("Compare the metrics.json of several test_sample.py runs.")
+    parser.add_argument("folders", nargs="+", type=Path)
+    print(compare(parser.parse_args().folders))
+
+
+if __name__ == "__main__":
+    run_script(main)
