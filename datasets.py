@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from utils.annotations import Annotations, Words, inside_image, read_synthtext, read_text_files
+from utils.annotations import TEXT_LAYOUTS, Annotations, Words, inside_image, read_synthtext, read_text_files
 from utils.augmentation import TrainTransform, WholeFrame, pad, transform_points
 from utils.errors import UserError
 from utils.images import UnreadableImage, read_image
@@ -30,19 +30,6 @@ TRAIN_SHARE = 0.8
 
 SYNTHTEXT_DRAW = {True: 15_000, False: 3_500}
 """Images of SynthText that an epoch draws, for training and for validation."""
-
-_LAYOUTS = (  # images and texts of (training, test), prefix of the texts' names
-    (
-        ("train_images1", "sample_train_annotation_txt"),
-        ("test_images1", "sample_test_annotation_txt"),
-        "",
-    ),
-    (
-        ("ch4_training_images", "ch4_training_localization_transcription_gt"),
-        ("ch4_test_images", "Challenge4_Test_Task1_GT"),
-        "gt_",
-    ),
-)
 
 
 class Frame(NamedTuple):
@@ -142,16 +129,16 @@ class SampleDataset(TextDataset):
     def __init__(self, root: str | Path, train: bool = True, **options):
         root = Path(root)
         part = 0 if train else 1
-        for *folders, prefix in _LAYOUTS:
-            images, texts = (root / name for name in folders[part])
-            if images.is_dir():
-                annotations = read_text_files(images, texts, prefix)
+        mat = root / ("train", "test")[part] / "gt.mat"
+        for layout in TEXT_LAYOUTS:
+            if (root / layout.images[part]).is_dir():
+                annotations = read_text_files(root / layout.images[part], root / layout.texts[part], layout.prefix)
                 break
         else:
-            mat = root / ("train", "test")[part] / "gt.mat"
             if not mat.is_file():
-                images = [str(folders[part][0]) for folders in _LAYOUTS]
-                expected = f"{images[0]}/, {mat.parent.name}/gt.mat or {images[1]}/"
+                expected = " or ".join(
+                    [*(f"{layout.images[part]}/" for layout in TEXT_LAYOUTS), f"{mat.parent.name}/gt.mat"]
+                )
                 raise UserError(
                     f"{root}: no sample dataset: expected {expected} there; see 'Data layouts' in the README"
                 )

@@ -17,7 +17,7 @@ from model_pruned import FOTSModelPruned
 from utils.channels import LAYERS, plan_of, select_channels
 from utils.checkpoint import load_model, save_checkpoint
 from utils.cli import Parser, number, whole_number
-from utils.cost import count_macs
+from utils.cost import count_macs, count_parameters
 from utils.errors import UserError, run_script
 from utils.results import format_table
 
@@ -89,14 +89,10 @@ def report(before: torch.nn.Module, after: torch.nn.Module, height: int, width: 
     counts = []
     for model in (before, after):
         macs, modules = count_macs(model, height, width), dict(model.named_modules())
-        counts.append({
-            layer.conv: (
-                modules[layer.conv].out_channels,
-                sum(tensor.numel() for name in (layer.conv, layer.norm) if name for tensor in modules[name].parameters()),
-                macs[layer.conv],
-            )
-            for layer in LAYERS
-        })  # fmt: skip
+        counts.append({})
+        for layer in LAYERS:
+            parameters = sum(count_parameters(modules[name]) for name in (layer.conv, layer.norm) if name)
+            counts[-1][layer.conv] = modules[layer.conv].out_channels, parameters, macs[layer.conv]
     rows = [["layer", "channels", "", "parameters", "", f"MMACs at {height}x{width}", ""]]
     for conv, old in counts[0].items():
         rows.append([conv, *_cells(old, counts[1][conv])])

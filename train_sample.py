@@ -237,9 +237,7 @@ def build_run(args: argparse.Namespace, device: torch.device) -> Run:
     if "format" in contents:  # the earlier code's schedule and best score are about another loss
         scheduler.load_state_dict(contents.get("scheduler", scheduler.state_dict()))
         return Run(model, optimizer, scheduler, contents.get("epoch", 0) + 1, contents.get("best_score", -1.0))
-    print(
-        f"{args.pretrain_model}: of the earlier code; its schedule and best score, which were about another loss, start anew"
-    )
+    print(f"{args.pretrain_model}: of the earlier code; schedule and best score, about another loss there, start anew")
     epoch = contents.get("epoch", 0)
     return Run(model, optimizer, scheduler, (epoch if isinstance(epoch, int) else 0) + 1, -1.0)
 
@@ -267,14 +265,12 @@ def print_header(args, model, device, train_loader: DataLoader, val_loader: Data
     print(f"network     {'pruned' if model.pruned else 'original'}, {describe_cost(model, args.crop, args.crop)}")
     print(f"training    {drawn} of {len(train_loader.sampler.dataset)} images an epoch, {args.crop}x{args.crop} crops")
     if val_loader:
-        print(
-            f"validation  {len(val_loader.sampler)} of {len(val_loader.sampler.dataset)} images an epoch; best.pt by hmean"
-        )
+        drawn_for_val = f"{len(val_loader.sampler)} of {len(val_loader.sampler.dataset)}"
+        print(f"validation  {drawn_for_val} images an epoch; best.pt by hmean")
     else:
         print("validation  none (no --val): the training loss drives the schedule, and there is no best.pt")
-    print(
-        f"step        {batch} images ({args.batches_before_train} x {args.batch_size}), {math.ceil(drawn / batch)} steps an epoch"
-    )
+    batches = f"{args.batches_before_train} x {args.batch_size}"
+    print(f"step        {batch} images ({batches}), {math.ceil(drawn / batch)} steps an epoch")
 
 
 def train_one_epoch(

@@ -20,6 +20,26 @@ MIN_AREA = 1.0
 """Square pixels; a quad with less is no word."""
 
 
+class TextLayout(NamedTuple):
+    """Folders of images and of their texts, each (for training, for tests)."""
+
+    images: tuple[str, str]
+    texts: tuple[str, str]
+    prefix: str
+    """What a text's name has before the image's."""
+
+
+SAMPLE_LAYOUT = TextLayout(
+    ("train_images1", "test_images1"), ("sample_train_annotation_txt", "sample_test_annotation_txt"), ""
+)
+ICDAR2015_LAYOUT = TextLayout(
+    ("ch4_training_images", "ch4_test_images"),
+    ("ch4_training_localization_transcription_gt", "Challenge4_Test_Task1_GT"),
+    "gt_",
+)
+TEXT_LAYOUTS = SAMPLE_LAYOUT, ICDAR2015_LAYOUT
+
+
 class Words(NamedTuple):
     """The words of one image."""
 
@@ -159,9 +179,7 @@ def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such folder; see 'Data layouts' in the README")
     problems, names, words = Problems(), [], []
-    for image in sorted(images.iterdir(), key=_natural_order):
-        if image.suffix.lower() not in IMAGE_SUFFIXES:
-            continue
+    for image in list_images(images):
         text = texts / f"{prefix}{image.stem}.txt"
         if text.is_file():
             names.append(image.name)
@@ -199,6 +217,11 @@ def write_words(path: Path, words: Words, texts: list[str] | None = None) -> Non
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+def list_images(folder: Path) -> list[Path]:
+    """The folder's images in natural order: img_2 before img_10."""
+    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
+    return sorted(images, key=_natural_order)
+
+
 def _natural_order(path: Path) -> list:
-    """img_2 before img_10."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]

@@ -7,7 +7,7 @@ all rows at once; then the rows' boxes of a word are merged with its best one in
 
 import numpy as np
 
-from utils.geometry import bounding_boxes, boxes_overlap, pairwise_iou, rotation_axes
+from utils.geometry import bounding_boxes, box_intersections, pairwise_iou, rotation_axes, signed_areas
 from utils.maps import STRIDE, Prediction
 
 SCORE_THRESHOLD = 0.5
@@ -19,7 +19,7 @@ NMS_THRESHOLD = 0.2
 MERGE_THRESHOLD = 0.5
 """Candidates with more IoU than this tell of the same word."""
 
-MAX_BOXES = 4000
+MAX_BOXES = 3000
 """Merged rows beyond this many (noise, never text) are dropped, those of least weight first."""
 
 _PAIRS_AT_ONCE = 100_000
@@ -96,8 +96,9 @@ def suppress(quads: np.ndarray, scores: np.ndarray, threshold: float) -> tuple[n
 
 def _overlapping(quads: np.ndarray, threshold: float) -> np.ndarray:
     """(N, N) bool: which quads have more IoU than the threshold."""
-    boxes = bounding_boxes(quads)
-    first, second = np.nonzero(np.triu(boxes_overlap(boxes, boxes), 1))
+    boxes, areas = bounding_boxes(quads), signed_areas(quads)
+    most = box_intersections(boxes, boxes)  # their intersection is no larger than that of their boxes
+    first, second = np.nonzero(np.triu(most > threshold * (areas[:, None] + areas - most), 1))
     overlapping = np.zeros((len(quads), len(quads)), bool)
     for start in range(0, len(first), _PAIRS_AT_ONCE):
         some = slice(start, start + _PAIRS_AT_ONCE)

@@ -7,6 +7,7 @@ text files): a camera moves over walls of signs, other walls for the test frames
 seed gives the same pictures.
 """
 
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -140,7 +141,7 @@ def write_word(
     ends = np.array([cv2.getTextSize(text[:count], font, scale, thickness)[0][0] for count in range(len(text) + 1)])
     x = margin + ends * width / max(ends[-1], 1)
     top, bottom = float(margin), float(margin + above + below)
-    flat = [[[a, top], [b, top], [b, bottom], [a, bottom]] for a, b in zip(x[:-1], x[1:], strict=True)]
+    flat = [[[a, top], [b, top], [b, bottom], [a, bottom]] for a, b in pairwise(x)]
     flat = np.array([[[x[0], top], [x[-1], top], [x[-1], bottom], [x[0], bottom]], *flat])
 
     factor = height / (bottom - top)
@@ -206,7 +207,7 @@ def spoil(rng: np.random.Generator, picture: np.ndarray, motion: float) -> np.nd
         angle = rng.uniform(0, np.pi)
         step = np.array([np.cos(angle), np.sin(angle)]) * (length - 1) / 2
         middle = np.array([(length - 1) / 2] * 2)
-        ends = [tuple(int(round(value)) for value in middle + sign * step) for sign in (-1, 1)]
+        ends = [tuple(round(float(value)) for value in middle + sign * step) for sign in (-1, 1)]
         cv2.line(kernel, *ends, 1.0)
         picture = cv2.filter2D(picture, -1, kernel / kernel.sum())
     light = picture * rng.uniform(0.75, 1.15) + rng.normal(0, rng.uniform(1, 6), picture.shape)

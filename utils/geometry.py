@@ -92,7 +92,8 @@ def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | None = N
     edges = quads[:, second] - quads[:, first]
     theta = np.concatenate([-np.arctan2(edges[..., 1], edges[..., 0]), np.zeros((len(quads), 1))], 1)
     theta = (theta + np.pi / 4) % (np.pi / 2) - np.pi / 4
-    along = points @ np.swapaxes(rotation_axes(theta).reshape(len(quads), -1, 2), 1, 2)
+    axes = rotation_axes(theta).reshape(len(quads), 2 * theta.shape[1], 2)
+    along = points @ np.swapaxes(axes, 1, 2)
     along = along.reshape(*points.shape[:2], theta.shape[1], 2)  # (N, point, direction, axis)
     low = np.where(valid[..., None, None], along, np.inf).min(1)
     high = np.where(valid[..., None, None], along, -np.inf).max(1)
@@ -164,6 +165,8 @@ def bounding_boxes(quads: np.ndarray) -> np.ndarray:
     return np.concatenate([quads.min(1), quads.max(1)], 1)
 
 
-def boxes_overlap(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Axis-aligned boxes (A, 4), (B, 4) -> (A, B) bool: they share a point."""
-    return ((first[:, None, :2] <= second[None, :, 2:]) & (second[None, :, :2] <= first[:, None, 2:])).all(-1)
+def box_intersections(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Axis-aligned boxes (A, 4), (B, 4) -> (A, B) areas of their intersections."""
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    return np.maximum(high - low, 0).prod(-1)

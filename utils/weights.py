@@ -22,13 +22,11 @@ def read_weights(path: str | Path) -> dict:
     try:
         contents = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0] if "Unsupported" not in str(error) else str(error).split("Unsupported")[1]
+        reason = re.search(r"WeightsUnpickler error: ([^\n]{0,200})", str(error))
         raise UserError(
-            f"{path}: refused, it is no plain file of tensors and could run code or is damaged "
-            f"({reason[:200].strip()}); give a checkpoint that torch.load(weights_only=True) reads"
+            f"{path}: refused: it is damaged, or no plain file of tensors and could run code "
+            f"({reason[1] if reason else 'not a PyTorch file'}); give an intact checkpoint of tensors"
         ) from None
-    except OSError:
-        raise
     except Exception as error:  # torch raises whatever a damaged byte leads to
         message = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: no checkpoint, or a damaged one ({message}); copy it again") from None

@@ -1,0 +1,79 @@
+"""Real parts for the tests: rendered data, small networks, and the photographs where they are there."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from model_pruned import FOTSModelPruned
+from utils.channels import uniform_plan
+from utils.checkpoint import save_checkpoint
+from utils.demo_data import make_frames, make_synthtext
+
+ROOT = Path(__file__).resolve().parent.parent
+REAL_DATA = Path(os.environ.get("TEXT_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of ICDAR 2015 photographs and genuine gt.mat files; TEXT_DATA names another place."""
+    if not (REAL_DATA / "icdar2015").is_dir():
+        pytest.skip(f"no real data at {REAL_DATA} (set TEXT_DATA to their folder)")
+    return REAL_DATA
+
+
+@pytest.fixture(scope="session")
+def rendered(tmp_path_factory) -> Path:
+    """synthtext/ (20 images) and frames/ (6 + 4)."""
+    folder = tmp_path_factory.mktemp("rendered")
+    make_synthtext(folder / "synthtext", 20, seed=1)
+    make_frames(folder / "frames", 6, 4, seed=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_plan() -> dict[str, int]:
+    return uniform_plan(1 / 16, keep=())
+
+
+@pytest.fixture(scope="session")
+def small_checkpoint(tmp_path_factory, small_plan) -> Path:
+    """A narrow, untrained network's checkpoint: quick to run."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("small") / "small.pt"
+    save_checkpoint(path, FOTSModelPruned(small_plan))
+    return path
+
+
+@pytest.fixture(scope="session")
+def run_script():
+    """Run one of the scripts as a user does; returns the finished process."""
+
+    def run(*line: object, expect: int | None = 0, **options) -> subprocess.CompletedProcess:
+        process = subprocess.run(
+            [sys.executable, *map(str, line)], cwd=ROOT, capture_output=True, text=True, timeout=300, **options
+        )
+        if expect is not None:
+            assert process.returncode == expect, f"exit code {process.returncode}\n{process.stdout}\n{process.stderr}"
+        return process
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def refuses(run_script):
+    """A line that must end with exit code 2 and one clear line that holds all of `parts`."""
+
+    def check(*line: object, parts: list[str], **options) -> str:
+        process = run_script(*line, expect=2, **options)
+        errors = [text for text in process.stderr.splitlines() if text.startswith("error: ")]
+        assert len(errors) == 1, process.stderr
+        assert "Traceback" not in process.stderr
+        for part in parts:
+            assert str(part) in process.stderr, process.stderr
+        return process.stderr
+
+    return check

@@ -1,0 +1,91 @@
+import numpy as np
+import torch
+
+from tests.test_targets import as_prediction, box, words_of
+from utils.decode import decode, merge_words, suppress
+from utils.geometry import pairwise_iou
+from utils.maps import Prediction, hide_padding
+from utils.targets import encode
+
+
+def blank(height: int = 40, width: int = 50) -> Prediction:
+    return Prediction(
+        torch.full((1, 1, height, width), -9.0), torch.zeros(1, 4, height, width), torch.zeros(1, 1, height, width)
+    )
+
+
+def test_one_cell_by_hand():
+    """Cell (10, 5) is pixel (40, 20); no rotation: 8 up, 30 right, 4 down, 10 left."""
+    maps = blank()
+    maps.confidence[0, 0, 5, 10] = 2.0
+    maps.distances[0, :, 5, 10] = torch.tensor([8.0, 30, 4, 10])
+    maps.angle[0, 0, 5, 10] = np.pi / 4
+    quads, scores = decode(maps, 0.5, 0.2)[0]
+    assert quads.dtype == scores.dtype == np.float32
+    assert np.allclose(quads, [[[30, 12], [70, 12], [70, 24], [30, 24]]], atol=1e-4)
+    assert np.allclose(scores, [torch.sigmoid(torch.tensor(2.0))])
+
+
+def test_threshold_is_a_probability():
+    maps = blank()
+    maps.confidence[0, 0, 5, 10] = 0.4  # a probability of 0.6
+    maps.distances[0, :, 5, 10] = 10
+    assert len(decode(maps, 0.59, 0.2)[0][0]) == 1
+    assert len(decode(maps, 0.61, 0.2)[0][0]) == 0
+
+
+def test_rotation_by_hand():
+    """theta = +30 degrees: the right end is higher."""
+    maps = blank()
+    maps.confidence[0, 0, 20, 20] = 5
+    maps.distances[0, :, 20, 20] = torch.tensor([5.0, 20, 5, 20])
+    maps.angle[0, 0, 20, 20] = np.pi / 4 + np.pi / 6
+    quad = decode(maps, 0.5, 0.2)[0][0][0]
+    right_middle = (quad[1] + quad[2]) / 2
+    assert np.allclose(right_middle, [80 + 20 * np.cos(np.pi / 6), 80 - 20 * np.sin(np.pi / 6)], atol=1e-3)
+
+
+def test_words_of_two_images_come_back_whole():
+    words = [words_of(box(20, 20, 100, 44), box(20, 60, 160, 100)), words_of(box(40, 30, 90, 60))]
+    predictions = [as_prediction(encode(each, 160, 200)) for each in words]
+    batch = Prediction(*(torch.cat(maps) for maps in zip(*predictions, strict=True)))
+    results = decode(batch, 0.5, 0.2)
+    assert [len(quads) for quads, _ in results] == [2, 1]
+    for (quads, scores), each in zip(results, words, strict=True):
+        overlap = [pairwise_iou(np.repeat(word[None], len(quads), 0), quads).max() for word in each.quads]
+        assert min(overlap) > 0.99
+        assert (scores <= 1).all()
+
+
+def test_scores_stay_probabilities_and_weigh_the_boxes():
+    quads = np.array([box(0, 0, 40, 20), box(0, 0, 44, 20)], float)
+    merged, scores = merge_words(quads, np.array([0.9, 0.6]), np.array([0.9, 0.3]))
+    assert np.allclose(merged, [box(0, 0, 41, 20)])
+    assert np.allclose(scores, [(0.9 * 0.9 + 0.6 * 0.3) / 1.2])
+
+
+def test_suppression_keeps_the_better_one():
+    quads = np.array([box(0, 0, 40, 20), box(4, 0, 44, 20), box(100, 0, 140, 20)], float)
+    kept, scores = suppress(quads, np.array([0.6, 0.9, 0.5]), 0.2)
+    assert np.allclose(kept, quads[[1, 2]])
+    assert scores.tolist() == [0.9, 0.5]
+
+
+def test_nothing_and_noise():
+    assert decode(blank(), 0.5, 0.2)[0][0].shape == (0, 4, 2)
+    torch.manual_seed(0)
+    noise = Prediction(torch.randn(1, 1, 72, 128), torch.rand(1, 4, 72, 128) * 60, torch.rand(1, 1, 72, 128))
+    quads, scores = decode(noise, 0.5, 0.2)[0]
+    assert len(quads) == len(scores) > 10
+    noise.distances[0, 0, 3] = torch.nan
+    noise.confidence[0, 0, 40] = torch.nan
+    quads, scores = decode(noise, 0.5, 0.2)[0]
+    assert np.isfinite(quads).all()
+    assert np.isfinite(scores).all()
+
+
+def test_padding_holds_no_text():
+    maps = blank(8, 8)._replace(confidence=torch.full((1, 1, 8, 8), 5.0))
+    hidden = hide_padding(maps, [(18, 13)])
+    assert torch.isfinite(hidden.confidence[0, 0]).nonzero().max(0).values.tolist() == [4, 3]
+    assert torch.isfinite(maps.confidence).all()
