@@ -27,7 +27,7 @@ from datasets import SYNTHTEXT_DRAW, Batch, EpochSampler, make_loader, open_data
 from loss import LossCounts, LossSums, loss_counts, loss_sums
 from model import FOTSModel
 from utils.augmentation import TrainTransform, WholeFrame
-from utils.checkpoint import check_pruned, load_model, restore_optimizer, rng_state, save_checkpoint
+from utils.checkpoint import check_pruned, load_model, restore_optimizer, rng_state, save_again, save_checkpoint
 from utils.cli import (
     Parser,
     add_detection_options,
@@ -90,7 +90,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     view.add_argument(
         "--crop",
-        type=whole_number(32),
+        type=whole_number(TrainTransform.least_crop),
         default=TrainTransform.crop,
         metavar="PX",
         help="... and cropped to a square, a multiple of 4 (default %(default)s)",
@@ -339,9 +339,6 @@ def check_finite(parts: dict[str, float], epoch: int) -> dict[str, float]:
 
 
 def save_epoch(args: argparse.Namespace, run: Run, epoch: int, best_score: float, row: dict, is_best: bool) -> None:
-    names = ["last.pt"]
-    names += ["best.pt"] if is_best else []
-    names += [f"epoch_{epoch}.pt"] if args.save_epoch_every and epoch % args.save_epoch_every == 0 else []
     contents = {
         "optimizer": run.optimizer.state_dict(),
         "scheduler": run.scheduler.state_dict(),
@@ -353,8 +350,12 @@ def save_epoch(args: argparse.Namespace, run: Run, epoch: int, best_score: float
         "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
         "metrics": row,
     }
-    for name in names:
-        save_checkpoint(args.save_dir / name, run.model, **contents)
+    last = args.save_dir / "last.pt"
+    save_checkpoint(last, run.model, **contents)
+    if is_best:
+        save_again(last, args.save_dir / "best.pt")
+    if args.save_epoch_every and epoch % args.save_epoch_every == 0:
+        save_again(last, args.save_dir / f"epoch_{epoch}.pt")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ through the same matrix as the pixels. Picture: pixel (x, y) covers x - 0.5 to x
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -35,12 +35,14 @@ class TrainTransform:
     stretch: tuple[float, float] = (0.9, 1.1)
     """Range of the factor on the height."""
     crop: int = 280
+    least_crop: ClassVar[int] = 96
+    """The encoder's deepest map has to have more than one cell, for BatchNorm."""
 
     def __post_init__(self):
         if self.short_side < 1 or not 0 <= self.rotation <= 45 or not 0 < self.stretch[0] <= self.stretch[1]:
             raise UserError(f"{self}: expected short_side > 0, rotation from 0 to 45, stretch 0 < low <= high")
-        if self.crop < 32 or self.crop % STRIDE:
-            raise UserError(f"crop: {self.crop} pixels; expected a multiple of {STRIDE}, 32 or more")
+        if self.crop < self.least_crop or self.crop % STRIDE:
+            raise UserError(f"crop: {self.crop} pixels; expected a multiple of {STRIDE}, {self.least_crop} or more")
 
     def __call__(self, image: np.ndarray, rng: np.random.Generator) -> NetworkInput:
         """image: (H, W, 3) uint8."""

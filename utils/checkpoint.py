@@ -7,6 +7,7 @@ too: a dict with `model_state_dict`, or a bare state dict, pruned or not, with o
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,6 +58,18 @@ def write_atomically(path: str | Path, contents: dict) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def save_again(path: Path, *others: Path) -> None:
+    """The checkpoint at `path` under other names, too; where the file system can, without writing it again."""
+    for other in others:
+        temporary = other.with_name(f".{other.name}.link")
+        temporary.unlink(missing_ok=True)
+        try:
+            os.link(path, temporary)
+        except OSError:
+            shutil.copyfile(path, temporary)
+        os.replace(temporary, other)
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict]:

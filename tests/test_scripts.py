@@ -1,0 +1,260 @@
+"""The command lines as users type them, in processes of their own, and what happens when things go wrong."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from model_pruned import FOTSModelPruned
+from tests.conftest import ROOT
+from train_sample import main, parse_args
+from utils.channels import uniform_plan
+from utils.checkpoint import load_model, save_checkpoint
+
+VIEW = ("--val-short-side", 96)
+TRAIN_VIEW = ("--short-side", 110, "--crop", 96, *VIEW, "--num-workers", 0)
+
+
+@pytest.fixture(scope="module")
+def folders(rendered):
+    return ("--train-folder-syn", rendered / "synthtext", "--train-folder-sample", rendered / "frames")
+
+
+def read_csv(path) -> list[dict]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class TestTraining:
+    def test_the_documented_lines(self, tmp_path, run_script, folders):
+        """New, going on, on SynthText alone, pruned and fine-tuned: in the order of a user's work."""
+        out, step = tmp_path / "out", ("--batch-size", 4, "--batches-before-train", 2, "--ngpus", 1)
+        line = ("train_sample.py", *folders, *step, "--save-dir", out, "--epoch", 2, "--val", *TRAIN_VIEW)
+        first = run_script(*line, "--backbone-weights", "none")
+        assert "36,259,526 parameters" in first.stdout
+        assert "device      CPU" in first.stdout or "device      GPU" in first.stdout
+        assert sorted(path.name for path in out.iterdir()) == sorted(
+            {"last.pt", "best.pt", "epoch_1.pt", "epoch_2.pt", "results.csv"}
+        )
+        again = run_script(*line, "--pretrain-model", out / "last.pt", "--continue-training")
+        assert "epoch 3  " in again.stdout
+        rows = read_csv(out / "results.csv")
+        assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+        assert all(np.isfinite(float(value)) for row in rows for value in row.values())
+        assert max(float(row["hmean"]) for row in rows) == load_model(out / "best.pt")[1]["best_score"]
+        assert load_model(out / "last.pt")[1]["epoch"] == 4
+
+        pruned = tmp_path / "pruned"
+        run_script("prune.py", "--pretrain-model", out / "last.pt", "--save-dir", pruned, "--sparsity", 0.9)
+        line = ("train_sample.py", *folders[:2], *step, "--save-dir", tmp_path / "fine", "--epochs", 1, *TRAIN_VIEW)
+        fine = run_script(*line, "--pretrain-model", pruned / "pruned.pt", "--continue-training", "--prune")
+        assert "no --val" in fine.stdout
+        assert "holds no optimizer state" in fine.stdout
+        assert not (tmp_path / "fine" / "best.pt").exists()
+
+    def test_sample_frames_alone(self, tmp_path, run_script, folders, small_checkpoint):
+        line = ("train_sample.py", *folders[2:], "--pretrain-model", small_checkpoint, "--prune", *TRAIN_VIEW)
+        done = run_script(*line, "--ngpus", 0, "--save-dir", tmp_path, "--epoch", 1, "--batch-size", 4, "--val")
+        assert "as asked by --ngpus 0" in done.stdout
+        assert "6 of 6 images" in done.stdout
+
+    def test_weights_learn(self, tmp_path, run_script, folders, small_checkpoint):
+        line = ("train_sample.py", *folders, "--pretrain-model", small_checkpoint, "--prune", *TRAIN_VIEW)
+        run_script(
+            *line, "--save-dir", tmp_path, "--epoch", 6, "--batch-size", 4, "--save-epoch-every", 0, "--lr", 0.003
+        )
+        losses = [float(row["train_loss"]) for row in read_csv(tmp_path / "results.csv")]
+        assert losses[-1] < 0.9 * losses[0]
+        assert not (tmp_path / "epoch_1.pt").exists()
+
+    def test_an_earlier_run_is_set_aside_not_overwritten(self, tmp_path, run_script, folders, small_checkpoint):
+        line = ("train_sample.py", *folders, "--pretrain-model", small_checkpoint, "--prune", *TRAIN_VIEW)
+        line = (*line, "--save-dir", tmp_path, "--epoch", 1, "--batch-size", 8)
+        run_script(*line)
+        before = (tmp_path / "last.pt").read_bytes()
+        assert "earlier-1" in run_script(*line).stdout
+        assert (tmp_path / "earlier-1" / "last.pt").read_bytes() == before
+        assert len(read_csv(tmp_path / "results.csv")) == 1
+
+    def test_the_earlier_codes_checkpoint_goes_on(self, tmp_path, run_script, folders, small_checkpoint):
+        model, _ = load_model(small_checkpoint)
+        optimizer = torch.optim.Adam(model.parameters())
+        state = {f"module.{name}": tensor for name, tensor in model.state_dict().items()}
+        contents = {"model_state_dict": state, "optimizer_state_dict": optimizer.state_dict(), "epoch": 3}
+        torch.save(contents | {"lr_scheduler_state_dict": {}, "best_score": 1.5}, tmp_path / "earlier.pt")
+        line = (
+            "train_sample.py",
+            *folders,
+            "--pretrain-model",
+            tmp_path / "earlier.pt",
+            "--continue-training",
+            "--prune",
+        )
+        done = run_script(*line, *TRAIN_VIEW, "--save-dir", tmp_path / "out", "--epoch", 1, "--batch-size", 8, "--val")
+        assert "of the earlier code" in done.stdout
+        assert "epoch 4  " in done.stdout
+
+    def test_accumulated_gradients_equal_one_large_batchs(self, tmp_path, folders, small_plan, monkeypatch):
+        """Without BatchNorm's statistics between them: 22 images by 3 x 3, the last step of 4, and by 9 at once."""
+        torch.manual_seed(0)
+        save_checkpoint(tmp_path / "start.pt", FOTSModelPruned(small_plan))
+        train = torch.nn.Module.train
+        monkeypatch.setattr(torch.nn.Module, "train", lambda self, mode=True: train(self, False))
+        weights = []
+        for batch, count in ((3, 3), (9, 1)):
+            out = tmp_path / f"{batch}"
+            line = ("train_sample.py", *folders, "--pretrain-model", tmp_path / "start.pt", "--prune", *TRAIN_VIEW)
+            line = (*line, "--save-dir", out, "--epoch", 1, "--batch-size", batch, "--batches-before-train", count)
+            main(parse_args([str(word) for word in line[1:]]))
+            weights.append(torch.cat([p.detach().flatten() for p in load_model(out / "last.pt")[0].parameters()]))
+        start = torch.cat([p.detach().flatten() for p in load_model(tmp_path / "start.pt")[0].parameters()])
+        moved = (weights[0] - start).abs()
+        assert moved.max() > 1e-3  # three steps of Adam
+        assert (weights[0] - weights[1]).abs().mean() < 0.02 * moved.mean()
+        rows = [read_csv(tmp_path / f"{batch}" / "results.csv")[0]["train_loss"] for batch in (3, 9)]
+        assert float(rows[0]) == pytest.approx(float(rows[1]), rel=1e-3)
+
+    def test_ctrl_c_leaves_whole_epochs(self, tmp_path, folders, small_checkpoint):
+        line = ("train_sample.py", *folders, "--pretrain-model", small_checkpoint, "--prune", *TRAIN_VIEW)
+        line = (*line, "--save-dir", tmp_path, "--epoch", 1000, "--batch-size", 4, "--save-epoch-every", 0)
+        with subprocess.Popen(
+            [sys.executable, *map(str, line)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+        ) as process:
+            deadline = time.monotonic() + 120
+            while not (tmp_path / "results.csv").exists() and time.monotonic() < deadline:
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+        assert load_model(tmp_path / "last.pt")[1]["epoch"] >= 1
+
+    def test_full_disk(self, tmp_path, refuses, folders, small_checkpoint):
+        disk = tmp_path / "disk"
+        disk.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", disk], capture_output=True).returncode:
+            pytest.skip("cannot mount a tmpfs here")
+        try:
+            line = ("train_sample.py", *folders, "--pretrain-model", small_checkpoint, "--prune", *TRAIN_VIEW)
+            refuses(*line, "--save-dir", disk, "--epoch", 1, "--batch-size", 8, parts=["last.pt", "are free"])
+            assert not list(disk.glob("**/*.pt"))
+        finally:
+            subprocess.run(["umount", disk], check=True)
+
+
+class TestFlagsWithoutEffect:
+    def test_refused(self, tmp_path, refuses, folders, small_checkpoint):
+        train = ("train_sample.py", *folders, "--save-dir", tmp_path)
+        refuses(*train, "--continue-training", parts=["--continue-training needs --pretrain-model"])
+        refuses(*train, "--prune", parts=["--prune needs --pretrain-model"])
+        refuses(*train, "--pretrain-model", small_checkpoint, parts=["a pruned network; give --prune"])
+        refuses(*train, "--pretrain-model", small_checkpoint, "--prune", "--backbone-weights", "none",
+                parts=["--backbone-weights has no effect"])  # fmt: skip
+        refuses("train_sample.py", "--save-dir", tmp_path, parts=["nothing to train on"])
+        for option, value in (("--batch-size", "0"), ("--epoch", "-1"), ("--lr", "fast"), ("--ngpus", "1.5"),
+                              ("--crop", "64"), ("--rotation", "90")):  # fmt: skip
+            refuses(*train, option, value, parts=[option, value])
+        refuses(*train, "--epch", "3", parts=["--epch"])
+        refuses(*train, "--batch", "3", parts=["--batch"])
+
+    def test_an_original_with_prune(self, tmp_path, refuses, rendered):
+        save_checkpoint(tmp_path / "original.pt", FOTSModelPruned(uniform_plan(1)))
+        line = (
+            "test_sample.py",
+            "--test-folder-sample",
+            rendered / "frames",
+            "--pretrain-model",
+            tmp_path / "original.pt",
+        )
+        refuses(*line, "--prune", parts=["not a pruned network"])
+
+
+class TestBadInput:
+    def test_folders(self, tmp_path, refuses, small_checkpoint):
+        train = ("train_sample.py", "--save-dir", tmp_path / "out", "--backbone-weights", "none")
+        refuses(*train, "--train-folder-syn", tmp_path, parts=[tmp_path, "there is no gt.mat"])
+        refuses(*train, "--train-folder-sample", tmp_path, parts=[tmp_path, "no sample dataset"])
+        (tmp_path / "gt.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+        refuses(*train, "--train-folder-syn", tmp_path, parts=["gt.mat: cannot be read"])
+        test = ("test_sample.py", "--test-folder-sample", tmp_path / "none", "--prune")
+        refuses(*test, "--pretrain-model", small_checkpoint, parts=["no sample dataset"])
+
+    def test_checkpoints(self, tmp_path, refuses, rendered):
+        (tmp_path / "empty.pt").write_bytes(b"")
+        torch.save({"weights": torch.zeros(3)}, tmp_path / "another.pt")
+        for script in (
+            ("test_sample.py", "--test-folder-sample", rendered / "frames"),
+            ("prune.py", "--save-dir", tmp_path),
+        ):
+            refuses(*script, "--pretrain-model", tmp_path / "empty.pt", parts=["empty.pt: the file is empty"])
+            refuses(*script, "--pretrain-model", tmp_path / "another.pt", parts=["no checkpoint of this network"])
+            refuses(*script, "--pretrain-model", tmp_path / "missing.pt", parts=["missing.pt: there is no such file"])
+
+    def test_broken_frames_are_left_out_of_a_test(self, tmp_path, rendered, run_script, small_checkpoint):
+        shutil.copytree(rendered / "frames", tmp_path / "frames")
+        images = sorted((tmp_path / "frames" / "test_images1").iterdir())
+        images[0].write_bytes(images[0].read_bytes()[:500])
+        images[1].write_text("no picture")
+        text = tmp_path / "frames" / "sample_test_annotation_txt" / f"{images[2].stem}.txt"
+        text.write_text(text.read_text() + "1,2,3,4,5,6,7,seven numbers\n")
+        line = ("test_sample.py", "--test-folder-sample", tmp_path / "frames", "--pretrain-model", small_checkpoint)
+        done = run_script(*line, "--prune", *VIEW)
+        assert "images  2" in done.stdout
+        assert "2 images unreadable, left out" in done.stdout
+        assert "1 malformed lines, left out" in done.stdout
+
+
+class TestMeasuring:
+    def test_the_documented_line(self, tmp_path, run_script, rendered, small_checkpoint):
+        line = ("test_sample.py", "--test-folder-sample", rendered / "frames", "--batch-size", 1)
+        line = (*line, "--batches-before-train", 1, "--pretrain-model", small_checkpoint, "--prune", *VIEW)
+        done = run_script(*line, "--output-dir", tmp_path / "out")
+        metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+        for name in ("loss", "precision", "recall", "hmean", "images_per_second"):
+            assert name in done.stdout
+            assert np.isfinite(metrics[name])
+        assert metrics["images"] == 4
+        assert len(list((tmp_path / "out").glob("*.jpg"))) == len(list((tmp_path / "out").glob("res_*.txt"))) == 4
+
+    def measure(self, run_script, folder, checkpoint, size: int) -> dict:
+        line = ("test_sample.py", "--test-folder-sample", folder / "frames", "--pretrain-model", checkpoint, "--prune")
+        run_script(*line, *VIEW, "--batch-size", size, "--score-threshold", 0.1, "--output-dir", folder / "out")
+        return json.loads((folder / "out" / "metrics.json").read_text())
+
+    def test_any_batch_size_gives_the_same(self, tmp_path, run_script, rendered, small_checkpoint):
+        shutil.copytree(rendered / "frames", tmp_path / "frames")
+        one, four = (self.measure(run_script, tmp_path, small_checkpoint, size) for size in (1, 4))
+        for name in ("images", "words", "detections", "matched"):
+            assert one[name] == four[name]
+        assert one["loss"] == pytest.approx(four["loss"], rel=0.02)  # the easy negatives are drawn at random
+
+    def test_frames_of_any_shape_count_in_one_batch(self, tmp_path, run_script, rendered, small_checkpoint):
+        shutil.copytree(rendered / "frames", tmp_path / "frames")
+        for number, path in enumerate(sorted((tmp_path / "frames" / "test_images1").iterdir())):
+            image = cv2.imread(str(path))
+            cv2.imwrite(str(path), image[: 192 - 30 * number, : 256 - 70 * number])
+        assert self.measure(run_script, tmp_path, small_checkpoint, 4)["images"] == 4
+
+    def test_table_of_several(self, tmp_path, run_script, refuses, rendered, small_checkpoint):
+        line = ("test_sample.py", "--test-folder-sample", rendered / "frames", "--pretrain-model", small_checkpoint)
+        run_script(*line, "--prune", *VIEW, "--output-dir", tmp_path / "one")
+        table = run_script("-m", "utils.results", tmp_path / "one", tmp_path / "one").stdout
+        assert table.count("one ") == 2
+        assert "hmean" in table
+        refuses("utils.results", tmp_path, parts=["metrics.json"])
+
+
+def test_help_names_every_option(run_script):
+    for script in ("train_sample.py", "test_sample.py", "prune.py"):
+        text = run_script(script, "--help", env={**os.environ, "COLUMNS": "200"}).stdout
+        assert "--pretrain-model" in text
+        assert f"python3 {script}" in text
