@@ -189,17 +189,30 @@ def open_dataset(synthtext: str | Path | None, sample: str | Path | None, train:
 class EpochSampler(Sampler):
     """An epoch's draw as (index, seed of its augmentation), new with each `set_epoch`, the same for a seed.
 
-    The seeds belong to the place in the epoch, so that batches do not depend on the number of workers.
+    The seeds belong to the place in the epoch, so that batches do not depend on the number of workers. rank,
+    world: of several processes, each gets a part of its own of the same draw; with `even`, all of one length,
+    for which less than one image a process is left out.
     """
 
-    def __init__(self, dataset: TextDataset | MergedDataset, seed: int = 0):
-        self.dataset, self.seed = dataset, seed
+    def __init__(
+        self,
+        dataset: "TextDataset | MergedDataset",
+        seed: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        even: bool = True,
+    ):
+        self.dataset, self.seed, self.rank, self.world, self.even = dataset, seed, rank, world, even
         self.set_epoch(0)
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """start: images of this process's part that have been seen already, to go on in mid-epoch."""
         rng = np.random.default_rng([self.seed, epoch])
         indices = self.dataset.draw_epoch(rng)
-        self.draw = list(zip(indices.tolist(), rng.integers(2**62, size=len(indices)).tolist(), strict=True))
+        draw = list(zip(indices.tolist(), rng.integers(2**62, size=len(indices)).tolist(), strict=True))
+        if self.even:
+            draw = draw[: len(draw) // self.world * self.world]
+        self.draw = draw[self.rank :: self.world][start:]
 
     def __len__(self) -> int:
         return len(self.draw)

@@ -8,45 +8,14 @@ positives and 128 others; per image, the others at random. Everything stays on t
 synchronisation with the host, no loop.
 """
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 
+from utils.loss_sums import ANGLE_WEIGHT, LossCounts, LossSums
 from utils.maps import Prediction, Target
 
 HARD_NEGATIVES = RANDOM_NEGATIVES = 512
 HARD_POSITIVES = RANDOM_POSITIVES = 128
-ANGLE_WEIGHT = 10.0
-
-
-class LossSums(NamedTuple):
-    """Sums over the chosen cells of a batch, and how many those are: scalar tensors.
-
-    They add up over batches: the mean over several batches is the sum of the sums by that of the counts.
-    """
-
-    classification: torch.Tensor
-    iou: torch.Tensor
-    angle: torch.Tensor
-    classification_cells: torch.Tensor
-    regression_cells: torch.Tensor
-
-    def loss(self) -> torch.Tensor:
-        """The mean over these cells: the loss. Zero where none was chosen."""
-        return self.over(self)
-
-    def over(self, counts: "LossSums | LossCounts") -> torch.Tensor:
-        """The share that these cells have in the mean over `counts` cells (of a larger batch)."""
-        regression = (self.iou + ANGLE_WEIGHT * self.angle) / counts.regression_cells.clamp(min=1)
-        return self.classification / counts.classification_cells.clamp(min=1) + regression
-
-
-class LossCounts(NamedTuple):
-    """How many cells the loss chooses; it depends on the target alone, so it is known ahead."""
-
-    classification_cells: torch.Tensor
-    regression_cells: torch.Tensor
 
 
 def detection_loss(prediction: Prediction, target: Target) -> torch.Tensor:

@@ -2,32 +2,42 @@
 
     python3 train_sample.py --train-folder-syn SYN --train-folder-sample SAMPLE --batch-size 64 \\
         --batches-before-train 2 --ngpus 1 --save-dir OUT --epoch 30 --val
+    python3 train_sample.py --save-dir OUT --resume
     python3 train_sample.py ... --pretrain-model OUT/last.pt --continue-training
     python3 train_sample.py ... --pretrain-model PRUNED/pruned.pt --continue-training --prune
+    torchrun --nnodes 2 --nproc-per-node 4 ... train_sample.py ...
 
-Writes to --save-dir: last.pt and epoch_N.pt after each epoch, best.pt (best validation hmean, with --val),
-results.csv. --pretrain-model alone starts a new run from its weights; with --continue-training the run goes
-on with its optimizer, schedule, best score and epoch count, for --epoch more epochs.
+Writes to --save-dir: last.pt (each epoch, and every --save-every minutes), epoch_N.pt, best.pt (best validation
+hmean, with --val), results.csv. SIGTERM and Ctrl-C finish the step, save and exit with code 75; --resume goes
+on from there with the same numbers as a run that was never stopped.
 """
 
 import argparse
-import itertools
 import math
+import os
+import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
-from datasets import SYNTHTEXT_DRAW, Batch, EpochSampler, make_loader, open_dataset
-from loss import LossCounts, LossSums, loss_counts, loss_sums
+from datasets import SYNTHTEXT_DRAW, EpochSampler, make_loader, open_dataset
+from loss import loss_counts, loss_sums
 from model import FOTSModel
 from utils.augmentation import TrainTransform, WholeFrame
-from utils.checkpoint import check_pruned, load_model, restore_optimizer, rng_state, save_again, save_checkpoint
+from utils.checkpoint import (
+    check_pruned,
+    load_model,
+    restore_optimizer,
+    rng_state,
+    save_again,
+    save_checkpoint,
+)
 from utils.cli import (
     Parser,
     add_detection_options,
@@ -35,214 +45,385 @@ from utils.cli import (
     choose_device,
     count_workers,
     describe_device,
+    flag,
     number,
+    option,
     whole_number,
 )
 from utils.cost import describe_cost
+from utils.distributed import Ranks, launch
+from utils.engine import Training, train_one_epoch
 from utils.errors import UserError, run_script
-from utils.maps import normalise
-from utils.problems import Problems
-from utils.results import append_row, set_aside
+from utils.loss_sums import LossSums
+from utils.run_folder import RESULTS, append_row, ensure_row, locked, set_aside
+from utils.schedule import Schedule
+from utils.stopping import EXIT_STOPPED, StopRequest
+from utils.tensorboard import Board
 from utils.validation import validate
+
+PATIENCE, WARMUP_STEPS = 3, 200
+
+PICTURES = 4
+
+KEPT_ON_RESUME = ("save_dir", "resume", "ngpus", "num_workers")
+"""Options that --resume takes from its own line; all others come from the run that it resumes."""
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
     data = parser.add_argument_group("data")
-    data.add_argument("--train-folder-syn", metavar="DIR", help="SynthText: the folder of gt.mat")
-    data.add_argument("--train-folder-sample", metavar="DIR", help="annotated frames, in one of the README's layouts")
-    data.add_argument(
-        "--syn-train-size",
-        type=whole_number(1),
-        default=SYNTHTEXT_DRAW[True],
-        metavar="N",
-        help="SynthText images that each epoch draws (default %(default)s)",
-    )
-    data.add_argument(
-        "--syn-val-size",
-        type=whole_number(1),
-        default=SYNTHTEXT_DRAW[False],
-        metavar="N",
-        help="SynthText images that each validation draws (default %(default)s)",
-    )
+    option(data, "--train-folder-syn", str, None, "DIR", "SynthText: the folder of gt.mat")
+    option(data, "--train-folder-sample", str, None, "DIR", "annotated frames, in one of the README's layouts")
+    option(data, "--syn-train-size", whole_number(1), SYNTHTEXT_DRAW[True], "N", "SynthText images that an epoch draws")
+    option(data, "--syn-val-size", whole_number(1), SYNTHTEXT_DRAW[False], "N", "... and a validation")
+
     view = parser.add_argument_group("what the network sees (pixels, degrees)")
-    view.add_argument(
-        "--short-side",
-        type=whole_number(1),
-        default=TrainTransform.short_side,
-        metavar="PX",
-        help="training frames are resized to this short side (default %(default)s)",
+    option(
+        view, "--short-side", whole_number(1), TrainTransform.short_side, "PX", "training frames get this short side"
     )
-    view.add_argument(
-        "--rotation",
-        type=number(0, 45),
-        default=TrainTransform.rotation,
-        metavar="DEG",
-        help="... turned by up to this, either way (default %(default)s)",
+    option(
+        view, "--rotation", number(0, 45), TrainTransform.rotation, "DEG", "... are turned by up to this, either way"
     )
-    view.add_argument(
-        "--stretch",
-        type=number(0.1, 10),
-        nargs=2,
-        default=TrainTransform.stretch,
-        metavar=("LOW", "HIGH"),
-        help="... stretched in height by a factor (default 0.9 1.1)",
+    option(
+        view, "--stretch", number(0.1, 10), TrainTransform.stretch, ("LOW", "HIGH"), "... stretched in height", nargs=2
     )
-    view.add_argument(
+    option(
+        view,
         "--crop",
-        type=whole_number(TrainTransform.least_crop),
-        default=TrainTransform.crop,
-        metavar="PX",
-        help="... and cropped to a square, a multiple of 4 (default %(default)s)",
+        whole_number(TrainTransform.least_crop),
+        TrainTransform.crop,
+        "PX",
+        "... and cropped to a square, a multiple of 4",
     )
     add_detection_options(view)
+
     network = parser.add_argument_group("network")
-    network.add_argument(
+    option(
+        network,
         "--backbone-weights",
-        metavar="imagenet|none|PATH",
-        help="what a new network's encoder starts from (default imagenet)",
+        str,
+        None,
+        "imagenet|none|PATH",
+        "what a new network's encoder starts from (default imagenet)",
     )
-    network.add_argument("--pretrain-model", metavar="CKPT", help="start from this checkpoint's weights")
-    network.add_argument(
-        "--continue-training",
-        action="store_true",
-        help="go on with that checkpoint's optimizer, schedule, best score and epoch count, too",
+    option(network, "--pretrain-model", str, None, "CKPT", "start from this checkpoint's weights")
+    flag(
+        network, "--continue-training", "go on with that checkpoint's optimizer, schedule, best score, epoch count, too"
     )
-    network.add_argument("--prune", action="store_true", help="that checkpoint is a pruned network")
+    flag(network, "--prune", "that checkpoint is a pruned network")
+    flag(network, "--freeze-bn", "BatchNorms keep their statistics, scales and shifts")
+    flag(network, "--sync-bn", "BatchNorms use the statistics of all processes together")
+
     learning = parser.add_argument_group("learning")
-    learning.add_argument(
-        "--epoch",
-        "--epochs",
-        type=whole_number(1),
-        default=30,
-        metavar="N",
-        help="epochs of this run (default %(default)s)",
-    )
-    learning.add_argument("--batch-size", type=whole_number(1), default=16, metavar="N", help="(default %(default)s)")
-    learning.add_argument(
+    option(learning, ("--epoch", "--epochs"), whole_number(1), 30, "N", "epochs of this run")
+    option(learning, "--batch-size", whole_number(1), 16, "N", "images in a batch, of each process")
+    option(
+        learning,
         "--batches-before-train",
-        type=whole_number(1),
-        default=2,
-        metavar="N",
-        help="batches whose gradients make one step, as one large batch (default %(default)s)",
+        whole_number(1),
+        2,
+        "N",
+        "batches whose gradients make one step, as one large batch",
     )
-    learning.add_argument("--lr", type=number(0), default=1e-3, help="Adam's learning rate (default %(default)s)")
-    learning.add_argument("--weight-decay", type=number(0), default=1e-5, help="(default %(default)s)")
-    learning.add_argument(
+    option(learning, "--lr", number(0), 1e-3, "RATE", "Adam's learning rate")
+    option(learning, "--weight-decay", number(0), 1e-5, "W", "Adam's weight decay")
+    flag(learning, "--decay-weights-only", "no weight decay on biases and BatchNorms")
+    option(learning, "--schedule", str, "plateau", None, "of the learning rate", choices=("plateau", "cosine"))
+    option(
+        learning,
         "--patience",
-        type=whole_number(0),
-        default=3,
-        metavar="N",
-        help="epochs without a lower loss before the rate is halved (default %(default)s)",
+        whole_number(0),
+        None,
+        "N",
+        f"plateau: epochs without a lower loss before the rate is halved (default {PATIENCE})",
     )
-    learning.add_argument("--seed", type=whole_number(0), default=0, help="(default %(default)s)")
+    option(
+        learning,
+        "--warmup-steps",
+        whole_number(0),
+        None,
+        "N",
+        f"cosine: steps in which the rate rises from zero (default {WARMUP_STEPS})",
+    )
+    option(learning, "--clip-grad", number(0), None, "NORM", "largest norm of all gradients together (default: any)")
+    option(
+        learning, "--ema", number(0, 1), None, "DECAY", "average the weights; the average is validated and is best.pt"
+    )
+    option(learning, "--seed", whole_number(0), 0, "N", "of the draws, the augmentation, the initial weights")
+
     run = parser.add_argument_group("run")
-    run.add_argument(
-        "--val",
-        action="store_true",
-        help="validate after each epoch, on SynthText's last 20 %% and the sample's test frames",
+    option(run, "--save-dir", Path, None, "DIR", "folder for what the run writes", required=True)
+    flag(run, "--resume", "go on with the interrupted run in --save-dir, with its options")
+    flag(run, "--val", "validate after each epoch, on SynthText's last 20 %% and the sample's test frames")
+    option(run, "--save-every", number(0), 15.0, "MINUTES", "time between checkpoints within an epoch")
+    option(run, "--save-epoch-every", whole_number(0), 1, "N", "keep an epoch_N.pt every so many epochs; 0: never")
+    option(
+        run,
+        "--amp",
+        str,
+        None,
+        None,
+        "precision of the network (default: bf16 on GPUs that have it, else off)",
+        choices=("off", "bf16", "fp16"),
     )
-    run.add_argument("--save-dir", type=Path, required=True, metavar="DIR", help="folder for what the run writes")
-    run.add_argument(
-        "--save-epoch-every",
-        type=whole_number(0),
-        default=1,
-        metavar="N",
-        help="keep an epoch_N.pt every so many epochs; 0: never (default %(default)s)",
-    )
+    flag(run, "--tensorboard", "write scalars and pictures of a few validation frames to --save-dir/tensorboard")
+    flag(run, "--compile", "compile the network first: minutes to start, faster steps")
+    flag(run, "--deterministic", "the same numbers in every run, also on a GPU, where it is slower")
     add_machine_options(run)
-    args = parser.parse_args(arguments)  # fmt: skip
-    check_args(parser, args)
+    args = parser.parse_args(arguments)
+    check_args(parser, args, parser.given(arguments))
     return args
 
 
-def check_args(parser: Parser, args: argparse.Namespace) -> None:
+def check_args(parser: Parser, args: argparse.Namespace, given: set[str]) -> None:
     """Refuse what could have no effect."""
+    if args.resume:
+        if without_effect := sorted(given - set(KEPT_ON_RESUME)):
+            names = ", ".join(f"--{name.replace('_', '-')}" for name in without_effect)
+            parser.error(f"--resume goes on with the run's own options: drop {names}")
+        return
     if not (args.train_folder_syn or args.train_folder_sample):
         parser.error("nothing to train on: give --train-folder-syn, --train-folder-sample, or both")
-    for option in ("continue_training", "prune"):
-        if getattr(args, option) and not args.pretrain_model:
-            parser.error(f"--{option.replace('_', '-')} needs --pretrain-model: the checkpoint that it is about")
+    for name in ("continue_training", "prune"):
+        if getattr(args, name) and not args.pretrain_model:
+            parser.error(f"--{name.replace('_', '-')} needs --pretrain-model: the checkpoint that it is about")
     if args.backbone_weights and args.pretrain_model:
         parser.error("--backbone-weights has no effect beside --pretrain-model, which brings all weights; drop one")
+    for name, kind in (("patience", "plateau"), ("warmup_steps", "cosine")):
+        if name in given and args.schedule != kind:
+            parser.error(f"--{name.replace('_', '-')} has no effect with --schedule {args.schedule}; it is for {kind}")
+    for name, other in (
+        ("syn_train_size", "train_folder_syn"),
+        ("syn_val_size", "train_folder_syn"),
+        ("syn_val_size", "val"),
+        ("val_short_side", "val"),
+        ("score_threshold", "val"),
+        ("nms_threshold", "val"),
+    ):
+        if name in given and not getattr(args, other):
+            parser.error(f"--{name.replace('_', '-')} has no effect without --{other.replace('_', '-')}")
 
 
-class Run(NamedTuple):
-    """What goes through the epochs, and into checkpoints."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    scheduler: torch.optim.lr_scheduler.ReduceLROnPlateau
-    first_epoch: int
-    best_score: float
-
-
-def main(args: argparse.Namespace) -> None:
-    device = choose_device(args.ngpus)
-    torch.manual_seed(args.seed)
-    run = build_run(args, device)
-    train_loader, val_loader = build_loaders(args, device)
-    args.save_dir.mkdir(parents=True, exist_ok=True)
-    goes_on_here = args.continue_training and Path(args.pretrain_model).resolve().parent == args.save_dir.resolve()
-    if not goes_on_here and (aside := set_aside(args.save_dir)):
-        print(f"{args.save_dir} held an earlier run; its files are now in {aside}")
-    print_header(args, run.model, device, train_loader, val_loader)
-
-    best_score, reported = run.best_score, False
-    for epoch in range(run.first_epoch, run.first_epoch + args.epoch):
-        start = time.perf_counter()
-        train_loader.sampler.set_epoch(epoch)
-        sums, problems, images = train_one_epoch(run, train_loader, args.batches_before_train, device, epoch)
-        seconds = time.perf_counter() - start
-        row = {"epoch": epoch, "lr": run.optimizer.param_groups[0]["lr"], **loss_parts(sums, "train_")}
-        watched = row["train_loss"]
-        if val_loader:
-            val_loader.sampler.set_epoch(epoch)
-            result = validate(run.model, val_loader, loss_sums, device, args.score_threshold, args.nms_threshold)
-            problems.update(result.problems)
-            scores = result.evaluation
-            row |= {"val_loss": result.loss, "precision": scores.precision, "recall": scores.recall,
-                    "hmean": scores.hmean}  # fmt: skip
-            watched = result.loss
-        row |= {"images_per_second": images / seconds, "seconds": time.perf_counter() - start}
-        run.scheduler.step(watched)
-        is_best = val_loader is not None and row["hmean"] > best_score
-        best_score = max(best_score, row.get("hmean", best_score))
-        save_epoch(args, run, epoch, best_score, row, is_best)
-        append_row(args.save_dir / "results.csv", row)
-        print("  ".join(f"{name} {value:.4g}" for name, value in row.items()) + ("  (best)" if is_best else ""))
-        if problems and not reported:
-            print(f"left out or repaired while reading, in this epoch:\n{problems}")
-            reported = True
-    print(f"{args.save_dir}: last.pt{', best.pt' if val_loader else ''}, results.csv")
-
-
-def build_run(args: argparse.Namespace, device: torch.device) -> Run:
-    """Network, optimizer and schedule: new, from a checkpoint's weights, or going on where it stopped."""
+def main(args: argparse.Namespace, ranks: Ranks) -> None:
     contents = {}
-    if args.pretrain_model:
-        model, contents = load_model(args.pretrain_model)
-        check_pruned(args.pretrain_model, model, args.prune)
-    else:
-        model = FOTSModel(args.backbone_weights or "imagenet")
+    if args.resume:
+        args, model, contents = read_resumed(args)
+    device = choose_device(args.ngpus, ranks)
+    torch.manual_seed(args.seed)
+    if args.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    if not args.resume:
+        model, contents = start_model(args)
+    train_loader, val_loader = build_loaders(args, device, ranks)
+    steps = args.epoch * math.ceil(len(train_loader.sampler) / args.batch_size / args.batches_before_train)
+    training = build_training(args, model, device, ranks, steps)
+    if args.resume or args.continue_training:
+        restore(args, training, contents)
+    last_epoch = contents["arguments"]["last_epoch"] if args.resume else training.epoch + args.epoch
+    args.last_epoch = last_epoch
+    if not ranks.is_first:
+        return run_epochs(args, training, train_loader, val_loader)
+    with locked(args.save_dir):
+        goes_on_here = args.resume or (
+            args.continue_training and Path(args.pretrain_model).resolve().parent == args.save_dir.resolve()
+        )
+        if not goes_on_here and (aside := set_aside(args.save_dir)):
+            print(f"{args.save_dir} held an earlier run; its files are now in {aside}")
+        print_header(args, training, train_loader, val_loader)
+        return run_epochs(args, training, train_loader, val_loader)
+
+
+def run_epochs(
+    args: argparse.Namespace, training: Training, train_loader: DataLoader, val_loader: DataLoader | None
+) -> None:
+    """Train, validate, save, epoch by epoch, from wherever the run stands; exits with 75 when asked to stop."""
+    ranks, reported = training.ranks, False
+    board = open_board(args, val_loader or train_loader) if args.tensorboard and ranks.is_first else None
+    with StopRequest() as stop:
+        while training.epoch < args.last_epoch:
+            start, epoch = time.perf_counter(), training.epoch + 1
+            done = training.step * args.batches_before_train * args.batch_size
+            train_loader.sampler.set_epoch(epoch, done)
+            set_train_mode(training.model, args.freeze_bn)
+            images_before = training.images
+            finished = train_one_epoch(
+                training, train_loader, args.batches_before_train, loss_sums, loss_counts, stop,
+                lambda: save(args, training, None), 60 * args.save_every, args.save_dir / "skipped.csv",
+            )  # fmt: skip
+            if not finished:
+                if ranks.is_first:
+                    save(args, training, None)
+                    print(f"stopped in epoch {epoch}, all is saved; to go on, type:\n"
+                          f"python3 train_sample.py --save-dir {args.save_dir} --resume", flush=True)  # fmt: skip
+                sys.exit(EXIT_STOPPED)
+            seconds = time.perf_counter() - start
+            *sums, images, images_now = ranks.sum(
+                [
+                    *(float(value) for value in training.totals or [0] * 5),
+                    training.images,
+                    training.images - images_before,
+                ]
+            )
+            if not images:
+                raise UserError(f"none of the images could be read:\n{training.problems}")
+            row = {"epoch": epoch, "lr": training.optimizer.param_groups[0]["lr"], **LossSums.of(sums).parts("train_")}
+            problems = training.problems
+            if val_loader:
+                val_loader.sampler.set_epoch(epoch)
+                torch.manual_seed(args.seed + epoch)
+                network = training.ema.module if training.ema else training.model
+                result = validate(network, val_loader, loss_sums, training.device, args.score_threshold,
+                                  args.nms_threshold, ranks.sum)  # fmt: skip
+                problems.update(result.problems)
+                row |= {"val_loss": result.loss}
+                row |= {name: getattr(result.evaluation, name) for name in ("precision", "recall", "hmean")}
+            training.schedule.after_epoch(row.get("val_loss", row["train_loss"]))
+            row |= {"skipped": training.skipped, "images_per_second": images_now / seconds,
+                    "seconds": time.perf_counter() - start}  # fmt: skip
+            is_best = row.get("hmean", -1.0) > training.best_score
+            training.best_score = max(training.best_score, row.get("hmean", -1.0))
+            training.epoch = epoch
+            training.begin_epoch()
+            if ranks.is_first:
+                save(args, training, row, is_best)
+                append_row(args.save_dir / RESULTS, row)
+                if board:
+                    board.write(epoch, row, training.ema.module if training.ema else training.model)
+                print(
+                    "  ".join(f"{name} {value:.4g}" for name, value in row.items()) + "  (best)" * is_best, flush=True
+                )
+            if problems and not reported:
+                ranks.print(f"left out or repaired while reading, in this epoch:\n{problems}")
+                reported = True
+    ranks.print(f"{args.save_dir}: last.pt{', best.pt' if val_loader else ''}, {RESULTS}")
+
+
+def open_board(args: argparse.Namespace, loader: DataLoader) -> Board:
+    dataset = loader.sampler.dataset
+    some = np.linspace(0, len(dataset) - 1, min(len(dataset), PICTURES)).astype(int)
+    frames = [dataset.frame(int(index), seed=0) for index in some]
+    return Board(args.save_dir / "tensorboard", frames, args.score_threshold, args.nms_threshold)
+
+
+def read_resumed(args: argparse.Namespace) -> tuple[argparse.Namespace, nn.Module, dict]:
+    """The interrupted run's options, network and checkpoint."""
+    path = args.save_dir / "last.pt"
+    model, contents = load_model(path)
+    if "last_epoch" not in contents.get("arguments", {}):
+        raise UserError(f"{path}: no checkpoint of a training run; start from it with --pretrain-model {path}")
+    if contents["epoch"] >= contents["arguments"]["last_epoch"]:
+        raise UserError(f"{path}: the run is complete, {contents['epoch']} epochs; "
+                        f"to train on: --pretrain-model {path} --continue-training")  # fmt: skip
+    resumed = {**contents["arguments"], **{name: getattr(args, name) for name in KEPT_ON_RESUME}}
+    return argparse.Namespace(**resumed), model, contents
+
+
+def start_model(args: argparse.Namespace) -> tuple[nn.Module, dict]:
+    """A new network or a checkpoint's, and the checkpoint's other contents."""
+    if not args.pretrain_model:
+        return FOTSModel(args.backbone_weights or "imagenet"), {}
+    model, contents = load_model(args.pretrain_model)
+    check_pruned(args.pretrain_model, model, args.prune)
+    return model, contents
+
+
+def build_training(
+    args: argparse.Namespace, model: nn.Module, device: torch.device, ranks: Ranks, total_steps: int
+) -> Training:
+    """The network on its device with optimizer, schedule and whatever else the options ask for."""
     model.to(device)
-    optimizer = torch.optim.Adam(model.parameters(), args.lr, weight_decay=args.weight_decay)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=args.patience)
-    if not args.continue_training:
-        return Run(model, optimizer, scheduler, 1, -1.0)
+    if args.sync_bn:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    set_train_mode(model, args.freeze_bn)
+    ema = None
+    if args.ema:
+        ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema), use_buffers=True)
+    groups = model.parameters()
+    if args.decay_weights_only:
+        flat = [parameter.dim() < 2 for parameter in model.parameters()]  # biases and BatchNorm
+        groups = [
+            {"params": [p for p, is_flat in zip(model.parameters(), flat, strict=True) if not is_flat]},
+            {
+                "params": [p for p, is_flat in zip(model.parameters(), flat, strict=True) if is_flat],
+                "weight_decay": 0.0,
+            },
+        ]
+    optimizer = torch.optim.Adam(groups, args.lr, weight_decay=args.weight_decay, fused=True)
+    schedule = Schedule(
+        optimizer,
+        args.schedule,
+        PATIENCE if args.patience is None else args.patience,
+        WARMUP_STEPS if args.warmup_steps is None else args.warmup_steps,
+        total_steps,
+    )
+    amp_dtype = choose_precision(args.amp, device)
+    scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
+    if device.type == "cuda":
+        model.to(memory_format=torch.channels_last)
+    forward = model
+    if ranks.world > 1:
+        forward = DistributedDataParallel(model, [device] if device.type == "cuda" else None)
+    if args.compile:
+        forward = torch.compile(forward)
+    return Training(
+        model,
+        forward,
+        optimizer,
+        schedule,
+        scaler,
+        ema,
+        device,
+        ranks,
+        amp_dtype,
+        args.clip_grad or math.inf,
+        args.seed,
+    )
+
+
+def restore(args: argparse.Namespace, training: Training, contents: dict) -> None:
+    """Put a checkpoint's optimizer, schedule, best score and epoch count into the run; for --resume all of it."""
+    path, note = args.save_dir / "last.pt" if args.resume else args.pretrain_model, training.ranks.print
     if "optimizer" not in contents:
-        print(f"{args.pretrain_model} holds no optimizer state: the optimizer starts anew")
-    elif reason := restore_optimizer(optimizer, contents["optimizer"]):
-        print(f"{args.pretrain_model}: {reason}: the optimizer starts anew")
-    if "format" in contents:  # the earlier code's schedule and best score are about another loss
-        scheduler.load_state_dict(contents.get("scheduler", scheduler.state_dict()))
-        return Run(model, optimizer, scheduler, contents.get("epoch", 0) + 1, contents.get("best_score", -1.0))
-    print(f"{args.pretrain_model}: of the earlier code; schedule and best score, about another loss there, start anew")
-    epoch = contents.get("epoch", 0)
-    return Run(model, optimizer, scheduler, (epoch if isinstance(epoch, int) else 0) + 1, -1.0)
+        note(f"{path} holds no optimizer state: the optimizer starts anew")
+    elif reason := restore_optimizer(training.optimizer, contents["optimizer"]):
+        note(f"{path}: {reason}: the optimizer starts anew")
+    training.epoch = contents["epoch"] if isinstance(contents.get("epoch"), int) else 0
+    if "format" not in contents:
+        note(f"{path}: of the earlier code; schedule and best score, about another loss there, start anew")
+        return
+    if not training.schedule.load_state_dict(contents.get("scheduler") or {}) and "scheduler" in contents:
+        note(f"{path}: its schedule is of another kind: the schedule starts anew")
+    training.best_score = contents.get("best_score", -1.0)
+    if contents.get("scaler"):
+        training.scaler.load_state_dict(contents["scaler"])
+    if training.ema and contents.get("ema"):
+        training.ema.load_state_dict(contents["ema"])
+    if args.resume:
+        training.restore_progress(contents["progress"])
+        if training.ranks.is_first and contents["metrics"]:
+            ensure_row(args.save_dir / RESULTS, contents["metrics"])
 
 
-def build_loaders(args: argparse.Namespace, device: torch.device) -> tuple[DataLoader, DataLoader | None]:
+def choose_precision(asked: str | None, device: torch.device) -> torch.dtype | None:
+    """None for float32. By default bf16 on a GPU that has it."""
+    if asked is None:
+        asked = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "off"
+    if asked == "fp16" and device.type == "cpu":
+        raise UserError("--amp fp16: needs a GPU; give --amp off or bf16")
+    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[asked]
+
+
+def set_train_mode(model: nn.Module, freeze_bn: bool) -> None:
+    """Training mode; with freeze_bn, BatchNorms keep their statistics, scales and shifts."""
+    model.train()
+    for module in model.modules() if freeze_bn else ():
+        if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
+            module.eval()
+            module.requires_grad_(False)
+
+
+def build_loaders(args: argparse.Namespace, device: torch.device, ranks: Ranks) -> tuple[DataLoader, DataLoader | None]:
     """Training batches and, with --val, those for validation."""
     folders = args.train_folder_syn, args.train_folder_sample
     transform = TrainTransform(args.short_side, args.rotation, tuple(args.stretch), args.crop)
@@ -253,110 +434,65 @@ def build_loaders(args: argparse.Namespace, device: torch.device) -> tuple[DataL
     for train, draw, view in parts:
         dataset = open_dataset(*folders, train, draw=draw, transform=view)
         if dataset.problems:
-            print(f"{'training' if train else 'validation'} data, left out or repaired:\n{dataset.problems}")
-        sampler = EpochSampler(dataset, args.seed)
+            ranks.print(f"{'training' if train else 'validation'} data, left out or repaired:\n{dataset.problems}")
+        sampler = EpochSampler(dataset, args.seed, ranks.rank, ranks.world, even=train)
         loaders.append(make_loader(dataset, sampler, args.batch_size, count_workers(args.num_workers, device)))
     return loaders[0], loaders[1] if args.val else None
 
 
-def print_header(args, model, device, train_loader: DataLoader, val_loader: DataLoader | None) -> None:
-    drawn, batch = len(train_loader.sampler), args.batch_size * args.batches_before_train
-    print(f"device      {describe_device(device, args.ngpus)}")
-    print(f"network     {'pruned' if model.pruned else 'original'}, {describe_cost(model, args.crop, args.crop)}")
-    print(f"training    {drawn} of {len(train_loader.sampler.dataset)} images an epoch, {args.crop}x{args.crop} crops")
+def print_header(args, training: Training, train_loader: DataLoader, val_loader: DataLoader | None) -> None:
+    model, world, sampler = training.model, training.ranks.world, train_loader.sampler
+    batch = args.batch_size * args.batches_before_train * world
+    precision = str(training.amp_dtype or torch.float32).removeprefix("torch.")
+    processes = f", {world} processes" if world > 1 else ""
+    print(f"device      {describe_device(training.device, args.ngpus)}{processes}, {precision}")
+    kind = "pruned" if model.pruned else "original"
+    print(f"network     {kind}, {describe_cost(model, args.crop, args.crop)}")
+    drawn = len(sampler) * world
+    print(f"training    {drawn} of {len(sampler.dataset)} images an epoch, {args.crop}x{args.crop} crops")
     if val_loader:
-        drawn_for_val = f"{len(val_loader.sampler)} of {len(val_loader.sampler.dataset)}"
+        drawn_for_val = f"{len(val_loader.sampler) * world} of {len(val_loader.sampler.dataset)}"
         print(f"validation  {drawn_for_val} images an epoch; best.pt by hmean")
     else:
         print("validation  none (no --val): the training loss drives the schedule, and there is no best.pt")
-    batches = f"{args.batches_before_train} x {args.batch_size}"
+    batches = " x ".join(map(str, [args.batches_before_train, args.batch_size] + [world] * (world > 1)))
     print(f"step        {batch} images ({batches}), {math.ceil(drawn / batch)} steps an epoch")
-
-
-def train_one_epoch(
-    run: Run, loader: DataLoader, batches_per_step: int, device: torch.device, epoch: int
-) -> tuple[LossSums, Problems, int]:
-    """The epoch's loss sums, what could not be read, and the number of images."""
-    run.model.train()
-    totals, problems, images = None, Problems(), 0
-    start = shown = time.perf_counter()
-    with tqdm(total=len(loader.sampler), desc=f"epoch {epoch}", unit="img", leave=False, disable=None) as bar:
-        for batches in groups_of(loader, batches_per_step, problems):
-            # All batches of a step share its counts, so that their gradients add up to one large batch's.
-            targets = [batch.target.to(device) for batch in batches]
-            counts = LossCounts(*map(sum, zip(*map(loss_counts, targets), strict=True)))
-            for batch, target in zip(batches, targets, strict=True):
-                prediction = run.model(normalise(batch.images.to(device, non_blocking=True)))
-                sums = loss_sums(prediction, target)
-                sums.over(counts).backward()
-                sums = LossSums(*(value.detach() for value in sums))
-                totals = sums if totals is None else LossSums(*map(torch.add, totals, sums))
-                images += len(batch.images)
-                bar.update(len(batch.images))
-            run.optimizer.step()
-            run.optimizer.zero_grad()
-            if time.perf_counter() - shown > 1:  # reading the loss waits for the device: not every step
-                shown = time.perf_counter()
-                parts = check_finite(loss_parts(totals), epoch)
-                bar.set_postfix(
-                    {name: f"{value:.3f}" for name, value in parts.items()}
-                    | {"img/s": f"{images / (shown - start):.1f}"}
-                )
-    if totals is None:
-        raise UserError(f"none of the {len(loader.sampler)} images could be read:\n{problems}")
-    check_finite(loss_parts(totals), epoch)
-    return totals, problems, images
-
-
-def groups_of(loader: DataLoader, count: int, problems: Problems) -> Iterator[list[Batch]]:
-    """The loader's batches, `count` at a time, the last ones too; what could not be read goes to problems."""
-    batches = iter(loader)
-    while items := list(itertools.islice(batches, count)):
-        for item in items:
-            problems.update(item if isinstance(item, Problems) else item.problems)
-        if readable := [item for item in items if isinstance(item, Batch)]:
-            yield readable
-
-
-def loss_parts(sums: LossSums, prefix: str = "") -> dict[str, float]:
-    """The loss and its parts as means over the chosen cells, whatever the batch size."""
-    classification, iou, angle, cells, positives = (value.item() for value in sums)
-    parts = {
-        "loss": sums.loss().item(),
-        "classification": classification / max(cells, 1),
-        "iou": iou / max(positives, 1),
-        "angle": angle / max(positives, 1),
-    }
-    return {f"{prefix}{name}": value for name, value in parts.items()}
-
-
-def check_finite(parts: dict[str, float], epoch: int) -> dict[str, float]:
-    if not math.isfinite(parts.get("loss", 0.0) + sum(parts.values())):
-        raise UserError(
-            f"epoch {epoch}: the loss is not finite ({parts}); try a smaller --lr; the last whole epoch is in last.pt"
+    if training.epoch or training.step:
+        print(
+            f"going on    after {training.epoch} epochs and {training.step} steps, to epoch {args.last_epoch}",
+            flush=True,
         )
-    return parts
 
 
-def save_epoch(args: argparse.Namespace, run: Run, epoch: int, best_score: float, row: dict, is_best: bool) -> None:
+def save(args: argparse.Namespace, training: Training, row: dict | None, is_best: bool = False) -> None:
+    """last.pt; at an epoch's end (with its row) epoch_N.pt and best.pt, too. best.pt holds the EMA's weights."""
     contents = {
-        "optimizer": run.optimizer.state_dict(),
-        "scheduler": run.scheduler.state_dict(),
-        "scaler": None,
+        "optimizer": training.optimizer.state_dict(),
+        "scheduler": training.schedule.state_dict(),
+        "scaler": training.scaler.state_dict(),
+        "ema": training.ema.state_dict() if training.ema else None,
         "rng": rng_state(),
-        "epoch": epoch,
-        "step": 0,
-        "best_score": best_score,
+        "epoch": training.epoch,
+        "step": training.step,
+        "progress": training.progress(),
+        "best_score": training.best_score,
         "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
         "metrics": row,
     }
     last = args.save_dir / "last.pt"
-    save_checkpoint(last, run.model, **contents)
-    if is_best:
+    save_checkpoint(last, training.model, **contents)
+    if is_best and training.ema:
+        save_checkpoint(args.save_dir / "best.pt", training.model, weights=training.ema.module, **contents)
+    elif is_best:
         save_again(last, args.save_dir / "best.pt")
-    if args.save_epoch_every and epoch % args.save_epoch_every == 0:
-        save_again(last, args.save_dir / f"epoch_{epoch}.pt")
+    if row and args.save_epoch_every and training.epoch % args.save_epoch_every == 0:
+        save_again(last, args.save_dir / f"epoch_{training.epoch}.pt")
 
 
 if __name__ == "__main__":
-    run_script(lambda: main(parse_args()))
+
+    def start() -> None:
+        args = parse_args()
+        launch(main, args, args.ngpus)
+
+    run_script(start)

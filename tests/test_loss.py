@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import loss as loss_module
-from loss import LossCounts, detection_loss, hard_and_random, loss_counts, loss_sums
+from loss import detection_loss, hard_and_random, loss_counts, loss_sums
 from utils.maps import Prediction, Target
 
 
@@ -135,7 +135,7 @@ def test_parts_of_a_batch_add_up_to_its_loss_and_gradient():
     whole = detection_loss(prediction, target)
     whole.backward()
     expected = [values.grad.clone() for values in prediction]
-    counts = LossCounts(*loss_counts(target))
+    counts = loss_counts(target)
     total = 0
     for values in prediction:
         values.grad = None

@@ -19,6 +19,7 @@ from tests.conftest import ROOT
 from train_sample import main, parse_args
 from utils.channels import uniform_plan
 from utils.checkpoint import load_model, save_checkpoint
+from utils.distributed import Ranks
 
 VIEW = ("--val-short-side", 96)
 TRAIN_VIEW = ("--short-side", 110, "--crop", 96, *VIEW, "--num-workers", 0)
@@ -114,7 +115,7 @@ class TestTraining:
             out = tmp_path / f"{batch}"
             line = ("train_sample.py", *folders, "--pretrain-model", tmp_path / "start.pt", "--prune", *TRAIN_VIEW)
             line = (*line, "--save-dir", out, "--epoch", 1, "--batch-size", batch, "--batches-before-train", count)
-            main(parse_args([str(word) for word in line[1:]]))
+            main(parse_args([str(word) for word in line[1:]]), Ranks())
             weights.append(torch.cat([p.detach().flatten() for p in load_model(out / "last.pt")[0].parameters()]))
         start = torch.cat([p.detach().flatten() for p in load_model(tmp_path / "start.pt")[0].parameters()])
         moved = (weights[0] - start).abs()

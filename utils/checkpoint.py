@@ -29,9 +29,12 @@ _UNUSED_CLASSIFIER = (108, 109)
 """Places of ResNet's classifier among the 144 parameters of the earlier code's optimizer."""
 
 
-def save_checkpoint(path: str | Path, model: nn.Module, **contents) -> None:
-    """Write model, plan and whatever else the run needs; the old file stays until the new one is whole."""
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+def save_checkpoint(path: str | Path, model: nn.Module, *, weights: nn.Module | None = None, **contents) -> None:
+    """Write model, plan and whatever else the run needs; the old file stays until the new one is whole.
+
+    weights: where the model's tensors are taken from, if not from itself (an average of them).
+    """
+    state = {name: tensor.detach().cpu() for name, tensor in (weights or model).state_dict().items()}
     write_atomically(path, {"format": FORMAT, "model": state, "plan": dict(model.plan), **contents})
 
 

@@ -2,12 +2,14 @@
 
 import argparse
 import os
+from collections.abc import Callable
 
 import torch
 
 from utils.augmentation import WholeFrame
 from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD
-from utils.errors import UserError, fail
+from utils.distributed import ALONE, Ranks
+from utils.errors import fail
 
 
 class Parser(argparse.ArgumentParser):
@@ -20,6 +22,23 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> None:
         fail(f"{message} (--help lists the options)")
+
+    def given(self, arguments: list[str] | None) -> set[str]:
+        """The options that a line names, by the names of their values."""
+        absent = object()
+        blank = argparse.Namespace(**dict.fromkeys(vars(self.parse_args(arguments)), absent))
+        return {name for name, value in vars(self.parse_args(arguments, blank)).items() if value is not absent}
+
+
+def option(group, names, kind: Callable, default, metavar, text: str, **more) -> None:
+    """An option with a value, its default in its help. names: one, or a tuple of synonyms."""
+    names = (names,) if isinstance(names, str) else names
+    text += "" if default is None else " (default %(default)s)"
+    group.add_argument(*names, type=kind, default=default, metavar=metavar, help=text, **more)
+
+
+def flag(group, name: str, text: str) -> None:
+    group.add_argument(name, action="store_true", help=text)
 
 
 def whole_number(least: int):
@@ -51,29 +70,26 @@ def number(low: float, high: float = float("inf")):
 
 def add_detection_options(group) -> None:
     """How whole frames are looked at: in validation and in tests."""
-    group.add_argument("--val-short-side", type=whole_number(1), default=WholeFrame.short_side, metavar="PX",
-                       help="short side of whole frames, in pixels (default %(default)s)")  # fmt: skip
-    group.add_argument("--score-threshold", type=number(0, 1), default=SCORE_THRESHOLD, metavar="P",
-                       help="least probability of a text cell (default %(default)s)")  # fmt: skip
-    group.add_argument("--nms-threshold", type=number(0, 1), default=NMS_THRESHOLD, metavar="IOU",
-                       help="of two words with more overlap the weaker goes (default %(default)s)")  # fmt: skip
+    option(group, "--val-short-side", whole_number(1), WholeFrame.short_side, "PX", "short side of whole frames")
+    option(group, "--score-threshold", number(0, 1), SCORE_THRESHOLD, "P", "least probability of a text cell")
+    option(
+        group, "--nms-threshold", number(0, 1), NMS_THRESHOLD, "IOU", "of two words with more overlap the weaker goes"
+    )
 
 
 def add_machine_options(group) -> None:
-    group.add_argument("--ngpus", type=whole_number(0), default=1, metavar="N",
-                       help="GPUs to use; 0, or a machine without one: the CPU (default %(default)s)")  # fmt: skip
-    group.add_argument("--num-workers", type=whole_number(0), metavar="N",
-                       help="processes that read data (default: 1 on the CPU, else one a core, at most 8)")  # fmt: skip
+    option(group, "--ngpus", whole_number(0), 1, "N", "GPUs to use; 0, or a machine without one: the CPU")
+    option(group, "--num-workers", whole_number(0), None, "N",
+           "processes that read data (default: 1 on the CPU, else one a core, at most 8)")  # fmt: skip
 
 
-def choose_device(ngpus: int) -> torch.device:
-    """The GPU if one is asked for and there, else the CPU with a thread a core."""
-    found = torch.cuda.device_count()
-    if ngpus > 1:
-        raise UserError(f"--ngpus {ngpus}: this version trains on one GPU; give --ngpus 1")
-    if ngpus and found:
-        return torch.device("cuda")
-    torch.set_num_threads(_cores())
+def choose_device(ngpus: int, ranks: Ranks = ALONE) -> torch.device:
+    """This process's GPU if one is asked for and there, else the CPU with its share of the cores as threads."""
+    if ngpus and torch.cuda.is_available():
+        device = torch.device("cuda", ranks.local_rank)
+        torch.cuda.set_device(device)
+        return device
+    torch.set_num_threads(max(1, _cores() // ranks.local_world))
     return torch.device("cpu")
 
 

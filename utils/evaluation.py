@@ -26,6 +26,14 @@ class Evaluation(NamedTuple):
     words: int
     detections: int
 
+    @classmethod
+    def of_counts(cls, matched: int, words: int, detections: int) -> "Evaluation":
+        """Don't-cares are in none of the counts."""
+        precision = matched / detections if detections else 0.0
+        recall = matched / words if words else 0.0
+        hmean = 2 * precision * recall / (precision + recall) if matched else 0.0
+        return cls(precision, recall, hmean, matched, words, detections)
+
 
 class Matching(NamedTuple):
     """What became of one image's words and detections."""
@@ -50,10 +58,7 @@ def evaluate(ground_truth: Iterable, detections: Iterable) -> Evaluation:
         matched += len(matching.pairs)
         words += int((~np.asarray(image_words.ignored, bool)).sum())
         found += int((~matching.ignored_detections).sum())
-    precision = matched / found if found else 0.0
-    recall = matched / words if words else 0.0
-    hmean = 2 * precision * recall / (precision + recall) if matched else 0.0
-    return Evaluation(precision, recall, hmean, matched, words, found)
+    return Evaluation.of_counts(matched, words, found)
 
 
 def match(words: Words, detections: np.ndarray) -> Matching:

@@ -1,11 +1,9 @@
-"""The files that a run leaves behind, and the table that compares several.
+"""The table that compares several measurements.
 
 python3 -m utils.results demo/original demo/pruned demo/finetuned     # folders with metrics.json
 """
 
-import csv
 import json
-from collections.abc import Mapping
 from pathlib import Path
 
 from utils.cli import Parser
@@ -19,30 +17,6 @@ COLUMNS = {
     "gmacs": ("GMACs", "{:.2f}"),
     "milliseconds_per_frame": ("ms per frame", "{:.1f}"),
 }
-
-
-def append_row(path: Path, row: Mapping[str, object]) -> None:
-    """Add a line to a CSV file; the first one gets the header."""
-    new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
-def set_aside(folder: Path) -> Path | None:
-    """Move an earlier run's files into a subfolder of their own, so that a new run overwrites none of them."""
-    files = [*folder.glob("*.pt"), *folder.glob("results.csv")]
-    if not files:
-        return None
-    number = 1
-    while (aside := folder / f"earlier-{number}").exists():
-        number += 1
-    aside.mkdir()
-    for file in files:
-        file.rename(aside / file.name)
-    return aside
 
 
 def format_table(rows: list[list[str]]) -> str:

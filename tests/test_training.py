@@ -1,0 +1,258 @@
+"""Runs that are stopped, killed, resumed, spread over processes: real processes, real signals."""
+
+import csv
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from tests.conftest import ROOT
+from utils.checkpoint import load_model
+from utils.schedule import Schedule
+from utils.stopping import EXIT_STOPPED, StopRequest
+
+VIEW = ("--short-side", 110, "--crop", 96, "--val-short-side", 96)
+
+
+@pytest.fixture
+def line(rendered, small_checkpoint):
+    """A tiny run: 22 images, 6 batches of 4, 3 steps an epoch."""
+    folders = ("--train-folder-syn", rendered / "synthtext", "--train-folder-sample", rendered / "frames")
+    start = ("--pretrain-model", small_checkpoint, "--prune", "--batch-size", 4, "--save-epoch-every", 0)
+    return ("train_sample.py", *folders, *start, *VIEW[:4], "--num-workers", 1)
+
+
+def start(*line, **options) -> subprocess.Popen:
+    return subprocess.Popen([sys.executable, *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, **options)  # fmt: skip
+
+
+def wait_for(path, process: subprocess.Popen, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert path.exists(), process.communicate()
+
+
+def tensors(path) -> dict[str, torch.Tensor]:
+    contents = torch.load(path, weights_only=True)
+    moments = {f"{place} {name}": value for place, state in contents["optimizer"]["state"].items()
+               for name, value in state.items()}  # fmt: skip
+    return contents["model"] | moments
+
+
+def same(first, second) -> bool:
+    first, second = tensors(first), tensors(second)
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def rows(folder) -> list[dict]:
+    with open(folder / "results.csv", newline="") as file:
+        return [{name: value for name, value in row.items() if "second" not in name} for row in csv.DictReader(file)]
+
+
+class TestResume:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_stopped_run_goes_on_with_the_same_numbers(self, tmp_path, run_script, line, number):
+        options = (
+            "--epoch",
+            8,
+            "--val",
+            *VIEW[4:],
+            "--score-threshold",
+            0.9,
+            "--schedule",
+            "cosine",
+            "--warmup-steps",
+            5,
+            "--ema",
+            0.9,
+        )
+        whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+        process = start(*line, *options, "--save-dir", stopped)
+        wait_for(stopped / "results.csv", process)
+        time.sleep(random.Random(int(number)).uniform(0, 0.5))
+        process.send_signal(number)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == EXIT_STOPPED, errors
+        assert "Traceback" not in errors
+        typed = re.search(r"python3 (train_sample\.py .*--resume)", output)
+        epoch = torch.load(stopped / "last.pt", weights_only=True)["epoch"]
+        assert 0 < epoch < 8
+        resumed = run_script(*typed[1].split())
+        assert f"after {epoch} epochs" in resumed.stdout
+        run_script(*line, *options, "--save-dir", whole)
+        assert same(whole / "last.pt", stopped / "last.pt")
+        assert rows(whole) == rows(stopped)
+        assert same(whole / "best.pt", stopped / "best.pt")
+
+    def test_two_runs_give_the_same_numbers(self, tmp_path, run_script, line):
+        for name in ("a", "b"):
+            run_script(*line, "--epoch", 2, "--save-dir", tmp_path / name, "--deterministic", "--seed", 5)
+        assert same(tmp_path / "a" / "last.pt", tmp_path / "b" / "last.pt")
+
+    def test_what_cannot_be_resumed(self, tmp_path, refuses, run_script, line, small_checkpoint):
+        refuses("train_sample.py", "--save-dir", tmp_path, "--resume", parts=["last.pt: there is no such file"])
+        (tmp_path / "last.pt").write_bytes(small_checkpoint.read_bytes())
+        refuses("train_sample.py", "--save-dir", tmp_path, "--resume", parts=["no checkpoint of a training run"])
+        refuses("train_sample.py", "--save-dir", tmp_path, "--resume", "--lr", 1, parts=["drop --lr"])
+        run_script(*line, "--epoch", 1, "--save-dir", tmp_path / "done")
+        refuses("train_sample.py", "--save-dir", tmp_path / "done", "--resume", parts=["the run is complete"])
+
+
+class TestNothingLost:
+    def test_thirty_kills(self, tmp_path, line):
+        """kill -9 at random moments, in mid-save too: the checkpoint always loads, and the run gets on."""
+        chance = random.Random(0)
+        process = start(*line, "--epoch", 100_000, "--save-dir", tmp_path, "--save-every", 0.0001)
+        wait_for(tmp_path / "last.pt", process)
+        steps = []
+        for _ in range(30):
+            time.sleep(chance.uniform(0, 0.25))
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            _, contents = load_model(tmp_path / "last.pt")
+            steps.append((contents["epoch"], contents["step"]))
+            modified = (tmp_path / "last.pt").stat().st_mtime_ns
+            process = start("train_sample.py", "--save-dir", tmp_path, "--resume", "--num-workers", 0)
+            deadline = time.monotonic() + 60
+            while (tmp_path / "last.pt").stat().st_mtime_ns == modified and time.monotonic() < deadline:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        assert steps == sorted(steps)
+        assert len(set(steps)) > 25
+
+    def test_two_runs_do_not_share_a_folder(self, tmp_path, refuses, line):
+        process = start(*line, "--epoch", 1000, "--save-dir", tmp_path)
+        wait_for(tmp_path / "last.pt", process)
+        refuses(*line, "--epoch", 1, "--save-dir", tmp_path, parts=[tmp_path, "another run is writing there"])
+        process.kill()
+        process.communicate()
+
+    def test_a_second_signal_interrupts_at_once(self):
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert stop.requested
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(1)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+    def test_a_loss_that_is_not_finite(self, tmp_path, refuses, line):
+        """Steps far too large: what they broke is listed, skipped, and after several in a row the run ends."""
+        refuses(*line, "--epoch", 9, "--lr", 1e30, "--save-dir", tmp_path, parts=["not finite 5 steps", "last.pt"])
+        lines = (tmp_path / "skipped.csv").read_text().splitlines()
+        assert all(re.fullmatch(r"\d+,\d+,.*\.jpg", text) for text in lines)
+        assert len(lines) > 5
+
+
+class TestSeveralProcesses:
+    def test_two_processes_take_the_steps_of_one(self, tmp_path, run_script, line):
+        """2 x 4 images give the gradients of 8; BatchNorm frozen, since its statistics are each process's own."""
+        common = ("--epoch", 2, "--freeze-bn", "--val", *VIEW[4:], "--score-threshold", 0.9, "--num-workers", 0)
+        run_script(*line, *common, "--batch-size", 8, "--batches-before-train", 1, "--save-dir", tmp_path / "one")
+        for name, batches, size in (("two", 1, 4), ("accumulated", 2, 2)):
+            done = run_script(*line, *common, "--ngpus", 2, "--batch-size", size, "--batches-before-train", batches,
+                              "--save-dir", tmp_path / name)  # fmt: skip
+            assert "2 processes" in done.stdout
+            assert done.stdout.count("epoch 1  ") == 1  # only the first one prints
+            one, several = (load_model(tmp_path / folder / "last.pt")[0] for folder in ("one", name))
+            for ours, theirs in zip(one.parameters(), several.parameters(), strict=True):
+                assert torch.allclose(ours, theirs, atol=2e-4)
+            losses = [float(rows(tmp_path / folder)[1]["val_loss"]) for folder in ("one", name)]
+            assert losses[0] == pytest.approx(losses[1], rel=0.01)
+
+    def test_torchrun_starts_the_same_script(self, tmp_path, line):
+        torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", 2)
+        done = start(*torchrun, *line, "--epoch", 1, "--save-dir", tmp_path, "--num-workers", 0)
+        output, errors = done.communicate(timeout=120)
+        assert done.returncode == 0, errors
+        assert "2 processes" in output
+
+    def test_one_that_dies_ends_the_run(self, tmp_path, line):
+        process = start(*line, "--epoch", 100_000, "--save-dir", tmp_path, "--ngpus", 2, "--num-workers", 0)
+        wait_for(tmp_path / "last.pt", process)
+        children = subprocess.run(["pgrep", "-P", str(process.pid), "-f", "spawn_main"], capture_output=True, text=True)
+        os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert "ended by signal 9" in errors
+
+    def test_stopped_and_resumed(self, tmp_path, run_script, line):
+        process = start(*line, "--epoch", 30, "--save-dir", tmp_path, "--ngpus", 2, "--num-workers", 0)
+        wait_for(tmp_path / "last.pt", process)
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == EXIT_STOPPED, errors
+        assert "--resume" in output
+        run_script("train_sample.py", "--save-dir", tmp_path, "--resume", "--ngpus", 2, "--num-workers", 0)
+        assert load_model(tmp_path / "last.pt")[1]["epoch"] == 30
+
+
+class TestLearning:
+    def test_best_holds_the_averaged_weights(self, tmp_path, run_script, line):
+        run_script(
+            *line, "--epoch", 1, "--val", *VIEW[4:], "--score-threshold", 0.9, "--ema", 0.5, "--save-dir", tmp_path
+        )
+        best, last = (torch.load(tmp_path / name, weights_only=True) for name in ("best.pt", "last.pt"))
+        name = "center.0.0.weight"
+        assert not torch.equal(best["model"][name], last["model"][name])
+        assert torch.equal(best["model"][name], last["ema"][f"module.{name}"])
+
+    def test_frozen_batchnorms_stay_as_they_are(self, tmp_path, run_script, line, small_checkpoint):
+        run_script(*line, "--epoch", 1, "--freeze-bn", "--clip-grad", 1, "--decay-weights-only", "--save-dir", tmp_path)
+        before, after = (load_model(path)[0].state_dict() for path in (small_checkpoint, tmp_path / "last.pt"))
+        for name in before:
+            is_norm = f"{name.rpartition('.')[0]}.running_mean" in before
+            assert torch.equal(before[name], after[name]) == is_norm, name
+
+    def test_cosine_with_warm_up(self):
+        optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule, rates = Schedule(optimizer, "cosine", 0, warmup_steps=4, total_steps=12), []
+        for _ in range(12):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+            schedule.after_step()
+        assert rates[:5] == [0.25, 0.5, 0.75, 1.0, 1.0]
+        assert rates[8] == pytest.approx(0.5)
+        assert rates == sorted(rates[:4]) + sorted(rates[4:], reverse=True)
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(0)
+
+    def test_plateau_halves(self):
+        optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+        schedule = Schedule(optimizer, "plateau", 1, warmup_steps=0, total_steps=1)
+        for loss in (3.0, 2.0, 2.0, 2.0):
+            schedule.after_step()
+            schedule.after_epoch(loss)
+        assert optimizer.param_groups[0]["lr"] == 0.5
+
+    def test_options_without_effect_are_refused(self, tmp_path, refuses, line):
+        line = (*line, "--save-dir", tmp_path)
+        refuses(*line, "--warmup-steps", 9, parts=["--warmup-steps has no effect with --schedule plateau"])
+        refuses(*line, "--schedule", "cosine", "--patience", 3, parts=["--patience has no effect"])
+        refuses(*line, "--syn-val-size", 3, parts=["--syn-val-size has no effect without --val"])
+        refuses(*line, "--amp", "fp16", "--ngpus", 0, parts=["--amp fp16: needs a GPU"])
+        refuses(*line, "--amp", "int8", parts=["int8"])
+
+    def test_tensorboard(self, tmp_path, run_script, line):
+        pytest.importorskip("tensorboard", reason="tensorboard is not installed (requirements-extra.txt)")
+        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+        run_script(*line, "--epoch", 2, "--val", *VIEW[4:], "--tensorboard", "--save-dir", tmp_path)
+        events = EventAccumulator(str(tmp_path / "tensorboard"))
+        events.Reload()
+        assert [event.step for event in events.Scalars("train_loss")] == [1, 2]
+        assert len(events.Tags()["images"]) == 4
+
+    def test_bf16(self, tmp_path, run_script, line):
+        done = run_script(*line, "--epoch", 1, "--amp", "bf16", "--save-dir", tmp_path)
+        assert "bfloat16" in done.stdout
+        assert next(load_model(tmp_path / "last.pt")[0].parameters()).dtype == torch.float32

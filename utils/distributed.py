@@ -1,0 +1,114 @@
+"""One process or several that train one network together: the same code for both.
+
+`--ngpus N` starts N processes here; `torchrun` starts them itself, on one machine or more.
+"""
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+
+from utils.errors import UserError, run_script
+
+GRACE_SECONDS = 20
+"""What the other processes have to end by themselves after one has."""
+
+
+class Ranks(NamedTuple):
+    """This process among those that train together."""
+
+    rank: int = 0
+    world: int = 1
+    local_rank: int = 0
+    local_world: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """The one that prints and writes."""
+        return self.rank == 0
+
+    def sum(self, values: list[float]) -> list[float]:
+        """Each value's sum over all processes, in float64, on the CPU: waits for no GPU."""
+        if self.world == 1:
+            return values
+        total = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(total)
+        return total.tolist()
+
+    def print(self, *words: object) -> None:
+        if self.is_first:
+            print(*words, flush=True)
+
+
+ALONE = Ranks()
+
+
+def launch(main: Callable, args, processes: int) -> None:
+    """Run main(args, ranks) in `processes` processes, in this one alone, or as torchrun's environment says.
+
+    A process that fails ends the run with its exit code. SIGTERM and SIGINT go to all of them, as SIGTERM.
+    """
+    if "RANK" in os.environ:
+        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+        _join(main, args, Ranks(*(int(os.environ[name]) for name in names)))
+    elif processes <= 1:
+        main(args, ALONE)
+    else:
+        sys.exit(_start(main, args, processes))
+
+
+def _start(main: Callable, args, processes: int) -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1])}
+    context = mp.get_context("spawn")
+    children = [
+        context.Process(target=_child, args=(main, args, Ranks(rank, processes, rank, processes)))
+        for rank in range(processes)
+    ]
+    for child in children:
+        child.start()
+
+    def forward(*_signal) -> None:
+        for child in children:
+            if child.is_alive():
+                os.kill(child.pid, signal.SIGTERM)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, forward)
+    while all(child.exitcode in (None, 0) for child in children) and any(child.is_alive() for child in children):
+        time.sleep(0.05)
+    first = next((child.exitcode for child in children if child.exitcode), 0)
+    deadline = time.monotonic() + GRACE_SECONDS
+    for child in children:
+        child.join(max(deadline - time.monotonic(), 0))
+        if child.is_alive():
+            child.kill()
+            child.join()
+    if first < 0:
+        print(f"error: a training process was ended by signal {-first}; last.pt holds what was saved", file=sys.stderr)
+    return first if first >= 0 else 1
+
+
+def _child(main: Callable, args, ranks: Ranks) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent passes it on
+    os.environ |= {"RANK": str(ranks.rank), "WORLD_SIZE": str(ranks.world)}
+    run_script(lambda: _join(main, args, ranks))
+
+
+def _join(main: Callable, args, ranks: Ranks) -> None:
+    gpus = torch.cuda.device_count()
+    if 0 < gpus < ranks.local_world:
+        raise UserError(f"{ranks.local_world} processes on this machine, which has {gpus} GPUs; give --ngpus {gpus}")
+    dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
+    try:
+        main(args, ranks)
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,208 @@
+"""One epoch of training, from wherever in it a run stands; everything that changes on the way.
+
+Nothing here waits for the GPU: the loss is read back about once a second, when it is shown.
+"""
+
+import contextlib
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from utils.distributed import Ranks
+from utils.errors import UserError
+from utils.loss_sums import LossCounts, LossSums
+from utils.maps import normalise
+from utils.problems import Problems
+from utils.schedule import Schedule
+from utils.stopping import StopRequest
+
+MOST_SKIPPED_IN_A_ROW = 5
+_LOOK_SECONDS = 1.0
+_STEPS_TO_ESTIMATE = 10
+
+
+@dataclass
+class Training:
+    """A run's network, what moves it, and how far it has come."""
+
+    model: nn.Module
+    """The bare network, whose tensors go into checkpoints."""
+    forward: Callable
+    """The network as it is called: bare, compiled, or DistributedDataParallel."""
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    scaler: torch.amp.GradScaler
+    ema: AveragedModel | None
+    device: torch.device
+    ranks: Ranks
+    amp_dtype: torch.dtype | None = None
+    clip_norm: float = float("inf")
+    seed: int = 0
+    epoch: int = 0
+    """Whole epochs done."""
+    best_score: float = -1.0
+    step: int = 0
+    """Steps done of the epoch under way."""
+    images: int = 0
+    """Images seen in it, and below: their loss sums, what could not be read, the batches skipped."""
+    totals: LossSums = field(default_factory=lambda: LossSums.of([0] * 5))
+    problems: Problems = field(default_factory=Problems)
+    skipped: int = 0
+    skipped_in_a_row: int = 0
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        return torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None)
+
+    def progress(self) -> dict:
+        """Where the epoch under way stands, for a checkpoint."""
+        return {"step": self.step, "images": self.images, "totals": self.totals.tolist(), "skipped": self.skipped}
+
+    def restore_progress(self, progress: dict) -> None:
+        self.step, self.images, self.skipped = progress["step"], progress["images"], progress["skipped"]
+        self.totals = LossSums.of(progress["totals"])
+
+    def begin_epoch(self) -> None:
+        self.step = self.images = self.skipped = 0
+        self.totals, self.problems = LossSums.of([0] * 5), Problems()
+
+
+def train_one_epoch(
+    training: Training,
+    loader: DataLoader,
+    batches_per_step: int,
+    loss_sums: Callable,
+    loss_counts: Callable,
+    stop: StopRequest,
+    save: Callable[[], None],
+    save_seconds: float,
+    skipped_file: Path,
+) -> bool:
+    """Go on with the epoch to its end; False if a stop was asked for (on any process) before that.
+
+    The loader's sampler stands at `training.step`. loss_sums, loss_counts: of `loss`. save is called every
+    `save_seconds`. Batches whose gradients are not finite change nothing and are listed in `skipped_file`.
+    """
+    ranks = training.ranks
+    whole = len(loader.sampler) + training.step * batches_per_step * loader.batch_size
+    looks, start, first_step = _Looks(training, skipped_file), time.perf_counter(), training.step
+    looked = saved = start
+    bar = tqdm(total=whole, initial=whole - len(loader.sampler), desc=f"epoch {training.epoch + 1}", unit="img",
+               leave=False, disable=None if ranks.is_first else True)  # fmt: skip
+    with bar:
+        for batches in _groups(loader, batches_per_step, training.problems):
+            counts = [sum(values) for values in zip(*(loss_counts(b.target) for b in batches), strict=True)] or [0, 0]
+            *counts, stops = ranks.sum([*map(float, counts), float(stop.requested)])
+            looks.add(_learn(training, batches, loss_sums, LossCounts(*counts)), batches)
+            bar.update(sum(len(batch.images) for batch in batches))
+            now = time.perf_counter()
+            if stops:
+                looks.look()
+                return False
+            if now - looked > _LOOK_SECONDS:
+                looked = now
+                looks.look()
+                speed = (training.step - first_step) * batches_per_step * loader.batch_size / (now - start)
+                bar.set_postfix(
+                    {**{n: f"{v:.3f}" for n, v in training.totals.parts().items()}, "img/s": f"{speed:.1f}"}
+                )
+            if training.step - first_step == _STEPS_TO_ESTIMATE:
+                minutes = (now - start) / _STEPS_TO_ESTIMATE * whole / batches_per_step / loader.batch_size / 60
+                ranks.print(
+                    f"            about {minutes:.1f} minutes an epoch, by the first {_STEPS_TO_ESTIMATE} steps"
+                )
+            if ranks.is_first and now - saved > save_seconds:
+                looks.look()
+                save()
+                saved = time.perf_counter()
+    looks.look()
+    return True
+
+
+def _learn(training: Training, batches: list, loss_sums: Callable, counts: LossCounts) -> torch.Tensor:
+    """One optimizer step on some batches. Returns, on the device, whether its gradients were finite.
+
+    counts: the cells that the loss chooses in all batches of all processes together, so that the gradients
+    are those of one large batch. Random numbers belong to the step's place in the run: one that is resumed
+    draws the same.
+    """
+    place = [training.seed, training.epoch, training.step, training.ranks.rank]
+    torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1))
+    before = [buffer.clone() for buffer in training.model.buffers()]
+    sums = []
+    for number, batch in enumerate(batches):
+        waits = number < len(batches) - 1 and training.ranks.world > 1
+        with training.forward.no_sync() if waits else contextlib.nullcontext(), training.autocast():
+            prediction = training.forward(normalise(batch.images.to(training.device, non_blocking=True)))
+            sums.append(loss_sums(prediction, batch.target.to(training.device)))
+            loss = sums[-1].over(counts) * training.ranks.world  # which DistributedDataParallel divides by
+        training.scaler.scale(loss).backward()
+        training.images += len(batch.images)
+    if not batches:  # nothing could be read here; the other processes wait for this one's gradients
+        nothing = torch.zeros(1, 3, 96, 96, device=training.device)
+        (sum(values.sum() for values in training.forward(nothing)) * 0).backward()
+
+    training.scaler.unscale_(training.optimizer)
+    parameters = [parameter for parameter in training.model.parameters() if parameter.grad is not None]
+    norm = nn.utils.clip_grad_norm_(parameters, training.clip_norm)
+    finite = torch.isfinite(norm)
+    if not training.scaler.is_enabled():  # the scaler does the same by itself
+        training.optimizer.found_inf = (~finite).float()
+    training.scaler.step(training.optimizer)
+    training.scaler.update()
+    training.optimizer.zero_grad()
+    training.schedule.after_step()
+    for buffer, old in zip(training.model.buffers(), before, strict=True):
+        buffer.copy_(torch.where(finite, buffer, old))
+    if training.ema:
+        training.ema.update_parameters(training.model)
+    for each in sums:
+        training.totals += LossSums(*(torch.where(finite, value.detach(), 0).double() for value in each))
+    return finite
+
+
+class _Looks:
+    """Steps whose outcome has not been read back from the device yet."""
+
+    def __init__(self, training: Training, file: Path):
+        self.training, self.file, self.waiting = training, file, []
+
+    def add(self, finite: torch.Tensor, batches: list) -> None:
+        self.training.step += 1
+        paths = [str(frame.path) for batch in batches for frame in batch.frames]
+        self.waiting.append((finite, self.training.step, paths))
+
+    def look(self) -> None:
+        """Read them back; list those that were skipped; end the run after several in a row."""
+        training, waiting, self.waiting = self.training, self.waiting, []
+        for finite, step, paths in waiting:
+            if finite.item():
+                training.skipped_in_a_row = 0
+                continue
+            training.skipped += 1
+            training.skipped_in_a_row += 1
+            if training.ranks.is_first:
+                with open(self.file, "a", encoding="utf-8") as file:
+                    file.writelines(f"{training.epoch + 1},{step},{path}\n" for path in paths)
+        if training.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            raise UserError(
+                f"the loss was not finite {training.skipped_in_a_row} steps in a row (images: {self.file}); the last "
+                f"good checkpoint is {self.file.parent / 'last.pt'}: go on from it with a smaller --lr"
+            )
+
+
+def _groups(loader: DataLoader, count: int, problems: Problems) -> Iterator[list]:
+    """The loader's batches, `count` at a time, the last ones too; what could not be read goes to problems."""
+    batches = iter(loader)
+    while items := list(itertools.islice(batches, count)):
+        for item in items:
+            problems.update(item if isinstance(item, Problems) else item.problems)
+        yield [item for item in items if not isinstance(item, Problems)]
