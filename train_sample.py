@@ -44,6 +44,7 @@ from utils.cli import (
     add_machine_options,
     choose_device,
     count_workers,
+    cpu_multiplies_bf16,
     describe_device,
     flag,
     number,
@@ -55,6 +56,7 @@ from utils.distributed import Ranks, launch
 from utils.engine import Training, train_one_epoch
 from utils.errors import UserError, run_script
 from utils.loss_sums import LossSums
+from utils.memory import keep_freed_memory
 from utils.run_folder import RESULTS, append_row, ensure_row, locked, set_aside
 from utils.schedule import Schedule
 from utils.stopping import EXIT_STOPPED, StopRequest
@@ -163,7 +165,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         str,
         None,
         None,
-        "precision of the network (default: bf16 on GPUs that have it, else off)",
+        "precision of the network (default: bf16 where the hardware has it)",
         choices=("off", "bf16", "fp16"),
     )
     flag(run, "--tensorboard", "write scalars and pictures of a few validation frames to --save-dir/tensorboard")
@@ -209,6 +211,8 @@ def main(args: argparse.Namespace, ranks: Ranks) -> None:
     if args.resume:
         args, model, contents = read_resumed(args)
     device = choose_device(args.ngpus, ranks)
+    if device.type == "cpu":
+        keep_freed_memory()
     torch.manual_seed(args.seed)
     if args.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -406,9 +410,10 @@ def restore(args: argparse.Namespace, training: Training, contents: dict) -> Non
 
 
 def choose_precision(asked: str | None, device: torch.device) -> torch.dtype | None:
-    """None for float32. By default bf16 on a GPU that has it."""
+    """None for float32. By default bf16 on a GPU that has it, and on a CPU that multiplies matrices in it."""
     if asked is None:
-        asked = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "off"
+        has_it = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_multiplies_bf16()
+        asked = "bf16" if has_it else "off"
     if asked == "fp16" and device.type == "cpu":
         raise UserError("--amp fp16: needs a GPU; give --amp off or bf16")
     return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[asked]

@@ -22,7 +22,7 @@ from utils.checkpoint import load_model, save_checkpoint
 from utils.distributed import Ranks
 
 VIEW = ("--val-short-side", 96)
-TRAIN_VIEW = ("--short-side", 110, "--crop", 96, *VIEW, "--num-workers", 0)
+TRAIN_VIEW = ("--short-side", 110, "--crop", 96, *VIEW, "--num-workers", 0, "--amp", "off")
 
 
 @pytest.fixture(scope="module")

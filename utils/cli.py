@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -98,6 +99,14 @@ def describe_device(device: torch.device, ngpus: int) -> str:
         return f"GPU ({torch.cuda.get_device_name(device)})"
     why = "as asked by --ngpus 0" if ngpus == 0 else "no GPU found"
     return f"CPU ({why}), {torch.get_num_threads()} threads"
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Has matrix instructions for bf16 (Intel AMX): it trains twice as fast; without them, many times slower."""
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def count_workers(asked: int | None, device: torch.device) -> int:
