@@ -158,9 +158,10 @@ def main() -> None:
             rows.append(
                 [f"{network}, {kind}", *cells, f"{whole[kind]:.0f}", f"{parts['loss'] / whole[kind]:.1%}", ratio]
             )
-    print(
-        f"batch {args.batch_size}, {args.crop}x{args.crop}, torch {torch.__version__}, {torch.get_num_threads()} threads"
+    machine = (
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {'GPU' if torch.cuda.is_available() else 'CPU'}"
     )
+    print(f"batch {args.batch_size}, crop {args.crop}, {machine}")
     print(format_table(rows))
 
 
