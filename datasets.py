@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from utils.annotations import TEXT_LAYOUTS, Annotations, Words, inside_image, read_synthtext, read_text_files
+from utils.annotation_index import read_synthtext
+from utils.annotations import TEXT_LAYOUTS, Annotations, Words, inside_image, read_text_files
 from utils.augmentation import TrainTransform, WholeFrame, pad, transform_points
 from utils.errors import UserError
 from utils.images import UnreadableImage, read_image
@@ -107,11 +108,20 @@ class TextDataset(Dataset):
 class SynthText(TextDataset):
     """SynthText's `gt.mat` and images: the first 80 % of its list for training, the rest for validation.
 
-    draw: images in an epoch, by default about 15,000 (training) or 3,500.
+    draw: images in an epoch, by default about 15,000 (training) or 3,500. cache_dir: folder of the
+    annotation index, see `utils.annotation_index.read_synthtext`.
     """
 
-    def __init__(self, root: str | Path, train: bool = True, *, draw: int | None = None, **options):
-        annotations = read_synthtext(Path(root))
+    def __init__(
+        self,
+        root: str | Path,
+        train: bool = True,
+        *,
+        draw: int | None = None,
+        cache_dir: str | Path | None = None,
+        **options,
+    ):
+        annotations = read_synthtext(root, cache_dir)
         split = int(len(annotations) * TRAIN_SHARE)
         indices = np.arange(len(annotations))[slice(split) if train else slice(split, None)]
         if not len(indices):
@@ -123,10 +133,10 @@ class SynthText(TextDataset):
 class SampleDataset(TextDataset):
     """Annotated frames in one of three layouts, told by the folders that are there (see the README).
 
-    train: the training frames; else the test frames. An epoch draws all of them.
+    train: the training frames; else the test frames. An epoch draws all of them. cache_dir: as `SynthText`'s.
     """
 
-    def __init__(self, root: str | Path, train: bool = True, **options):
+    def __init__(self, root: str | Path, train: bool = True, *, cache_dir: str | Path | None = None, **options):
         root = Path(root)
         part = 0 if train else 1
         mat = root / ("train", "test")[part] / "gt.mat"
@@ -142,7 +152,7 @@ class SampleDataset(TextDataset):
                 raise UserError(
                     f"{root}: no sample dataset: expected {expected} there; see 'Data layouts' in the README"
                 )
-            annotations = read_synthtext(mat)
+            annotations = read_synthtext(mat, cache_dir)
         super().__init__(annotations, train, **options)
 
 
