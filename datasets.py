@@ -21,7 +21,7 @@ from utils.annotation_index import read_synthtext
 from utils.annotations import TEXT_LAYOUTS, Annotations, Words, inside_image, read_text_files
 from utils.augmentation import TrainTransform, WholeFrame, pad, transform_points
 from utils.errors import UserError
-from utils.images import UnreadableImage, read_image
+from utils.images import UnreadableImage, read_picture
 from utils.maps import STRIDE, Target
 from utils.problems import Problems
 from utils.targets import encode
@@ -85,12 +85,12 @@ class TextDataset(Dataset):
             raise IndexError(f"image {index} of {len(self)}")
         place = self.indices[index]
         path, words, problems = self.annotations.path(place), self.annotations.words(place), Problems()
-        picture = read_image(path)
-        inside = inside_image(words, *picture.shape[:2])
+        picture = read_picture(path, self.transform.shrinkage)
+        inside = inside_image(words, *picture.size)
         problems.add("words outside their image, left out", str(path), int((~inside).sum()))
         words = Words(words.quads[inside], words.ignored[inside])
         rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
-        image, matrix, size = self.transform(picture, rng)
+        image, matrix, size = self.transform(picture.image, rng, picture.size, picture.reduced)
         moved = Words(transform_points(words.quads, matrix), words.ignored)
         target = encode(moved, *image.shape[:2], frame=size)
         return Frame(image, target, path, words, matrix, size, problems)
