@@ -24,7 +24,7 @@ from utils.errors import UserError
 from utils.images import UnreadableImage, read_picture
 from utils.maps import STRIDE, Target
 from utils.problems import Problems
-from utils.targets import encode
+from utils.targets import encode_batch
 
 TRAIN_SHARE = 0.8
 """SynthText's list is split here: what comes first is for training, the rest for validation."""
@@ -47,6 +47,23 @@ class Frame(NamedTuple):
     size: tuple[int, int]
     """Height and width of the picture inside `image`."""
     problems: Problems
+
+
+def with_targets(frames: list[Frame]) -> list[Frame]:
+    """The frames with their targets; those of one size are encoded together, in a fraction of the time."""
+    groups = {}
+    for number, frame in enumerate(frames):
+        groups.setdefault((frame.image.shape[:2], frame.size), []).append(number)
+    frames = list(frames)
+    for (shape, size), numbers in groups.items():
+        words = [
+            Words(transform_points(frame.words.quads, frame.matrix), frame.words.ignored)
+            for frame in (frames[number] for number in numbers)
+        ]
+        targets = encode_batch(words, *shape, frame=size)
+        for number, *maps in zip(numbers, *targets, strict=True):
+            frames[number] = frames[number]._replace(target=Target(*maps))
+    return frames
 
 
 class TextDataset(Dataset):
@@ -81,19 +98,22 @@ class TextDataset(Dataset):
 
     def frame(self, index: int, seed: int | None = None) -> Frame:
         """The image in full. seed: of the augmentation; by default from torch's random state."""
+        return with_targets([self.view(index, seed)])[0]
+
+    def view(self, index: int, seed: int | None = None) -> Frame:
+        """The same still without its target."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         place = self.indices[index]
         path, words, problems = self.annotations.path(place), self.annotations.words(place), Problems()
         picture = read_picture(path, self.transform.shrinkage)
         inside = inside_image(words, *picture.size)
-        problems.add("words outside their image, left out", str(path), int((~inside).sum()))
-        words = Words(words.quads[inside], words.ignored[inside])
+        if not inside.all():
+            problems.add("words outside their image, left out", str(path), int((~inside).sum()))
+            words = Words(words.quads[inside], words.ignored[inside])
         rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
         image, matrix, size = self.transform(picture.image, rng, picture.size, picture.reduced)
-        moved = Words(transform_points(words.quads, matrix), words.ignored)
-        target = encode(moved, *image.shape[:2], frame=size)
-        return Frame(image, target, path, words, matrix, size, problems)
+        return Frame(image, None, path, words, matrix, size, problems)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
         """Indices of an epoch's images, in random order, none twice."""
@@ -171,9 +191,12 @@ class MergedDataset(Dataset):
         return self.frame(index)[:2]
 
     def frame(self, index: int, seed: int | None = None) -> Frame:
+        return with_targets([self.view(index, seed)])[0]
+
+    def view(self, index: int, seed: int | None = None) -> Frame:
         synthetic, sample = self.parts
         index = index + len(self) if index < 0 else index
-        return synthetic.frame(index, seed) if index < len(synthetic) else sample.frame(index - len(synthetic), seed)
+        return synthetic.view(index, seed) if index < len(synthetic) else sample.view(index - len(synthetic), seed)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
         synthetic, sample = self.parts
@@ -233,18 +256,20 @@ class Batch(NamedTuple):
 
 
 class _Frames(Dataset):
-    """A dataset's frames for the sampler's (index, seed); one that cannot be read becomes its problem."""
+    """A dataset's frames for the sampler's (index, seed); those that cannot be read become a problem."""
 
     def __init__(self, dataset: TextDataset | MergedDataset):
         self.dataset = dataset
 
-    def __getitem__(self, drawn: tuple[int, int]) -> Frame | Problems:
-        try:
-            return self.dataset.frame(*drawn)
-        except UnreadableImage as error:
-            problems = Problems()
-            problems.add("images unreadable, left out", str(error))
-            return problems
+    def __getitems__(self, drawn: list[tuple[int, int]]) -> list[Frame | Problems]:
+        """A batch's, as DataLoader asks for them."""
+        frames, problems = [], Problems()
+        for index, seed in drawn:
+            try:
+                frames.append(self.dataset.view(index, seed))
+            except UnreadableImage as error:
+                problems.add("images unreadable, left out", str(error))
+        return [*with_targets(frames), problems]
 
 
 def collate(items: list[Frame | Problems]) -> Batch | Problems:

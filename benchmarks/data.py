@@ -3,8 +3,9 @@
     python3 -m benchmarks.data [--frames 48] [--seconds 5]
 
 Renders frames of SynthText's size (600x450) and of a video's (1280x720) and takes crops of 280x280 from them.
-Floor: `cv2.imread` and one `warpAffine`. Slow: `benchmarks.slow`. All in one process on one thread, in turns,
-and the median of several rounds is given; `loader` is our samples through a DataLoader with one worker.
+Floor: `cv2.imread` and one `warpAffine`. Slow: `benchmarks.slow`. Ours: batches of crops and targets, ready for
+the network. All in one process on one thread, in turns; the median of several rounds is given. In a worker: the
+same through a worker process, with the way of the batches from there to here.
 """
 
 import statistics
@@ -17,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch.utils.data import DataLoader
 
 from benchmarks.slow import slow_sample
 from datasets import EpochSampler, TextDataset, make_loader
@@ -28,6 +30,7 @@ from utils.drawing import write_image
 from utils.errors import run_script
 from utils.problems import Problems
 
+BATCH = 16
 SIZES = (450, 600), (720, 1280)
 WORDS = 9
 """SynthText's mean is 8.5 an image."""
@@ -62,13 +65,13 @@ def samples_per_second(sample: Callable[[int], object], count: int, seconds: flo
     return done / (time.perf_counter() - start)
 
 
-def loader_samples_per_second(dataset: TextDataset, epochs: int) -> float:
-    loader = make_loader(dataset, EpochSampler(dataset), 8, workers=1)
-    sum(1 for _ in loader)  # the worker's start
-    start = time.perf_counter()
+def loader_samples_per_second(loader: DataLoader, count: int) -> float:
+    """Of whole epochs, `count` images or more, after one that is not counted."""
+    sum(1 for _ in loader)
     images = 0
-    for epoch in range(1, epochs + 1):
-        loader.sampler.set_epoch(epoch)
+    start = time.perf_counter()
+    while images < count:
+        loader.sampler.set_epoch(images + 1)
         images += sum(len(batch.images) for batch in loader)
     return images / (time.perf_counter() - start)
 
@@ -79,15 +82,16 @@ def measure(annotations: Annotations, seconds: float, rounds: int = 5) -> dict[s
     paths = [annotations.path(number) for number in range(len(annotations))]
     ways = {
         "floor": lambda number: floor_sample(paths[number], transform),
-        "ours": lambda number: dataset.frame(number, seed=number),
         "slow": lambda number: slow_sample(paths[number], annotations.words(number), transform, rng),
     }
-    found = {name: [] for name in (*ways, "loader")}
-    epochs = max(1, round(200 * seconds / rounds / len(dataset)))
+    loaders = {"ours": make_loader(dataset, EpochSampler(dataset), BATCH, workers=0),
+               "ours, in a worker": make_loader(dataset, EpochSampler(dataset), BATCH, workers=1)}  # fmt: skip
+    found = {name: [] for name in (*ways, *loaders)}
     for _ in range(rounds):
         for name, way in ways.items():
             found[name].append(samples_per_second(way, len(paths), seconds / rounds))
-        found["loader"].append(loader_samples_per_second(dataset, epochs))
+        for name, loader in loaders.items():
+            found[name].append(loader_samples_per_second(loader, round(250 * seconds / rounds)))
     return {name: statistics.median(values) for name, values in found.items()}
 
 
@@ -100,12 +104,12 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
-    print("| frames | floor/s | ours/s | loader/s | slow/s | time of ours / floor | ours / slow |")
+    print("| frames | floor/s | ours/s | ours/s, in a worker | slow/s | time of ours / floor | ours / slow |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for height, width in SIZES:
             found = measure(render(Path(folder), height, width, args.frames), args.seconds)
-            speeds = " | ".join(f"{found[name]:.0f}" for name in ("floor", "ours", "loader", "slow"))
+            speeds = " | ".join(f"{found[name]:.0f}" for name in ("floor", "ours", "ours, in a worker", "slow"))
             ratios = f"{found['floor'] / found['ours']:.2f} | {found['ours'] / found['slow']:.1f}"
             print(f"| {width}x{height} | {speeds} | {ratios} |")
 

@@ -61,13 +61,12 @@ def slow_maps(quads: np.ndarray, ignored: np.ndarray, height: int, width: int) -
         is_cut = [*(quads[word].min(0) < 0), *(quads[word].max(0) > [columns, rows])]
         box = visible if any(is_cut) else min_area_rectangles(quads[word : word + 1])
         theta, shrinkage = float(box.theta[0]), SHRINK_RATIO * whole.sizes[word].min()
-        (left, top), (right, bottom) = box.low[0], box.high[0]
         covered = np.zeros((rows, columns), np.uint8)
         cv2.fillPoly(covered, [np.rint(box.corners()[0]).astype(np.int32)], 1)
+        corners = box.corners()[0]
         for y, x in np.argwhere(covered):
-            along = x * math.cos(theta) - y * math.sin(theta)
-            down = x * math.sin(theta) + y * math.cos(theta)
-            distances = [down - top, right - along, bottom - down, along - left]
+            point = np.array([x, y], float)
+            distances = [distance_to_line(corners[edge], corners[(edge + 1) % 4], point) for edge in range(4)]
             if min(distances) < 0:
                 continue
             positive = min(distances) >= shrinkage and not ignored[word]
@@ -76,3 +75,9 @@ def slow_maps(quads: np.ndarray, ignored: np.ndarray, height: int, width: int) -
             score[y, x] = training_mask[y, x] = positive
             geometry[:, y, x] = [*(STRIDE * value for value in distances), theta + math.pi / 4] if positive else 0
     return score, geometry, training_mask
+
+
+def distance_to_line(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> float:
+    """Positive to the right of start -> end on the picture: inside a clockwise quad."""
+    edge, way = end - start, point - start
+    return (edge[0] * way[1] - edge[1] * way[0]) / np.linalg.norm(edge)

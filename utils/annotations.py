@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.errors import UserError
-from utils.geometry import bounding_boxes, self_crossing, signed_areas, sort_around_centre
+from utils.geometry import self_crossing, signed_areas, sort_around_centre
 from utils.images import IMAGE_SUFFIXES, image_problem
 from utils.problems import Problems
 
@@ -160,8 +160,7 @@ def check_words(
 
 def inside_image(words: Words, height: int, width: int) -> np.ndarray:
     """(M,) bool: which words have a part inside an image of that size."""
-    left, top, right, bottom = bounding_boxes(words.quads).T
-    return (right > 0) & (bottom > 0) & (left < width) & (top < height)
+    return ((words.quads.max(1) > 0) & (words.quads.min(1) < (width, height))).all(1)
 
 
 def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:

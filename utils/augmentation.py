@@ -145,20 +145,28 @@ def warp(
         side = min((shrink**2 - 1) / 8, 0.25)
         kernel = np.array([side, 1 - 2 * side, side])
         image = cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
-    return cv2.warpAffine(
-        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=PADDING_COLOUR
+    image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # four bytes a pixel: OpenCV's warp is twice as fast
+    colour = *PADDING_COLOUR, 0
+    image = cv2.warpAffine(
+        image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=colour
     )
+    return cv2.cvtColor(image, cv2.COLOR_RGBA2RGB)
 
 
 def _seen_part(image: np.ndarray, matrix: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
     """What of the image the warp's result shows, with a margin, and the matrix for it."""
-    corners = transform_points(np.array([[0, 0], [width, 0], [width, height], [0, height]]), invert(matrix))
-    sides = image.shape[1::-1]
-    left, top = np.clip(np.floor(corners.min(0)).astype(int) - 3, 0, np.array(sides) - 1)
-    right, bottom = np.clip(np.ceil(corners.max(0)).astype(int) + 4, [left + 1, top + 1], sides)
+    (xx, xy, x), (yx, yy, y) = cv2.invertAffineTransform(matrix).tolist()
+    left, right = _span([x, x + xx * width, x + xy * height, x + xx * width + xy * height], image.shape[1])
+    top, bottom = _span([y, y + yx * width, y + yy * height, y + yx * width + yy * height], image.shape[0])
     moved = matrix.copy()
     moved[:, 2] += matrix[:, :2] @ [left, top]
     return image[top:bottom, left:right], moved
+
+
+def _span(places: list[float], side: int) -> tuple[int, int]:
+    """The pixels around the places, at least one, inside a side."""
+    low = min(max(int(min(places)) - 3, 0), side - 1)
+    return low, min(max(int(max(places)) + 4, low + 1), side)
 
 
 def pad(image: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -57,7 +57,7 @@ def read_picture(path: str | Path, shrinkage: Callable[[int, int], float] | None
     shrinkage: (height, width) -> how many of the picture's pixels go to one of the result's, at least.
     """
     try:
-        data = np.fromfile(path, np.uint8)
+        data = np.frombuffer(Path(path).read_bytes(), np.uint8)
     except (OSError, ValueError) as error:
         raise UnreadableImage(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     if problem := _broken_bytes(data[:16].tobytes(), data[-_TAIL_BYTES:].tobytes()):
@@ -160,7 +160,7 @@ def _broken_bytes(head: bytes, tail: bytes) -> str | None:
     if not head:
         return "the file is empty"
     if head.startswith(b"\xff\xd8"):  # JPEG: the end marker has to follow the last scan's start
-        whole = tail.rfind(b"\xff\xd9") > tail.rfind(b"\xff\xda")
+        whole = tail.endswith(b"\xff\xd9") or tail.rfind(b"\xff\xd9") > tail.rfind(b"\xff\xda")
     elif head.startswith(b"\x89PNG"):
         whole = b"IEND" in tail
     elif head[:2] in (b"BM", b"II", b"MM") or head[:4] == b"RIFF":  # BMP, TIFF, WebP

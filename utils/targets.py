@@ -18,31 +18,43 @@ def encode(words: Words, height: int, width: int, frame: tuple[int, int] | None 
 
     words: in the input's pixels. frame: (height, width) of the picture inside the input, if the rest is
     padding; words are cut off at its border.
+    """
+    return Target(*(values[0] for values in encode_batch([words], height, width, frame)))
+
+
+def encode_batch(images: list[Words], height: int, width: int, frame: tuple[int, int] | None = None) -> Target:
+    """Target maps of N inputs of one size, each (N, C, height / 4, width / 4) float32; see `encode`.
 
     The cells of all words' bounding boxes are worked on at once, the largest word's first; where words
     overlap, the last and so the smallest one wins.
     """
     rows, columns = map_size(height, width)
     border = np.array([width, height] if frame is None else frame[::-1]) / STRIDE
-    score = np.zeros(rows * columns, np.float32)
-    geometry = np.zeros((5, rows * columns), np.float32)  # four distances, angle
-    training_mask = np.zeros((rows, columns), np.float32)
-    training_mask[: ceil(border[1]), : ceil(border[0])] = 1
+    shape = len(images), 1, rows, columns
+    score, angle, training_mask = (np.zeros(shape, np.float32) for _ in range(3))
+    distances = np.zeros((len(images), 4, rows, columns), np.float32)
+    training_mask[..., : ceil(border[1]), : ceil(border[0])] = 1
 
-    cells, is_word, values = _word_cells(words, rows, columns, border)
-    score[cells] = training_mask.reshape(-1)[cells] = is_word
-    geometry[:, cells[is_word]] = values[:, is_word]
-    maps = score.reshape(1, rows, columns), geometry.reshape(5, rows, columns)
-    return Target(*map(torch.from_numpy, (maps[0], maps[1][:4], maps[1][4:], training_mask[None])))
+    words = Words(*(np.concatenate(values) for values in zip(*images, strict=True)))
+    image_of_word = np.repeat(np.arange(len(images)), [len(each.quads) for each in images])
+    image, cell, is_word, values = _word_cells(words, image_of_word, rows, columns, border)
+    score.reshape(-1, rows * columns)[image, cell] = is_word
+    training_mask.reshape(-1, rows * columns)[image, cell] = is_word
+    image, cell, values = image[is_word], cell[is_word], values[is_word]
+    distances.reshape(-1, 4, rows * columns)[image, :, cell] = values[:, :4]
+    angle.reshape(-1, rows * columns)[image, cell] = values[:, 4]
+    return Target(*map(torch.from_numpy, (score, distances, angle, training_mask)))
 
 
-def _word_cells(words: Words, rows: int, columns: int, border: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The cells that lie in a word's box: their (C,) places in the flat map, none twice; (C,) bool, whether
-    they are in the shrunk box of a word that counts; (5, C) their distances in pixels, and angle."""
+def _word_cells(
+    words: Words, image_of_word: np.ndarray, rows: int, columns: int, border: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The cells that lie in a word's box, none twice: their (C,) images and (C,) places in the flat map; (C,)
+    bool, whether in the shrunk box of a word that counts; (C, 5) their distances in pixels, and angle."""
     quads = words.quads.astype(np.float64) / STRIDE
     boxes = bounding_boxes(quads)
     visible = (boxes[:, :2] < border).all(1) & (boxes[:, 2:] > 0).all(1)
-    quads, boxes, ignored = quads[visible], boxes[visible], words.ignored[visible]
+    quads, boxes, ignored, image = quads[visible], boxes[visible], words.ignored[visible], image_of_word[visible]
     whole = min_area_rectangles(quads)
     shrinkage = SHRINK_RATIO * whole.sizes.min(1)
     is_cut = np.concatenate([boxes[:, :2] < 0, boxes[:, 2:] > border], 1)  # left, top, right, bottom
@@ -72,15 +84,13 @@ def _word_cells(words: Words, rows: int, columns: int, border: np.ndarray) -> tu
     is_word = (nearest >= shrinkage) & (x >= limits[0]) & (y >= limits[1]) & (x <= limits[2]) & (y <= limits[3])
 
     inside = np.flatnonzero(nearest >= 0)
-    place = (y * columns + x).astype(int)[inside]
-    last = np.full(rows * columns, -1)
+    place = ((np.repeat(image[order], count) * rows + y) * columns + x).astype(int)[inside]
+    last = np.full((image_of_word.max(initial=0) + 1) * rows * columns, -1)
     last[place] = inside  # of several words the last one's stays
     cells = np.flatnonzero(last >= 0)
     chosen = last[cells]
-    values = values[:, chosen]
-    values[:4] *= STRIDE
-    values[4] += np.pi / 4
-    return cells, is_word[chosen], values
+    values = values[:, chosen].T * ([STRIDE] * 4 + [1]) + [0, 0, 0, 0, np.pi / 4]
+    return *np.divmod(cells, rows * columns), is_word[chosen], values
 
 
 def _with_cut_words(whole: Rectangles, quads: np.ndarray, is_cut: np.ndarray, border: np.ndarray) -> Rectangles:
