@@ -8,6 +8,7 @@
 Each dataset draws its own epoch: SynthText a random part, a sample dataset all its frames.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -177,11 +178,24 @@ class SampleDataset(TextDataset):
 
 
 class MergedDataset(Dataset):
-    """SynthText and a sample dataset as one; options go to both, `draw` to SynthText."""
+    """SynthText and a sample dataset as one; options go to both, `draw` to SynthText.
+
+    sample_ratio: how many times an epoch draws each sample frame; 2.5 is twice all and once more a random half.
+    """
 
     def __init__(
-        self, root_syn: str | Path, root_sample: str | Path, train: bool = True, *, draw: int | None = None, **options
+        self,
+        root_syn: str | Path,
+        root_sample: str | Path,
+        train: bool = True,
+        *,
+        draw: int | None = None,
+        sample_ratio: float = 1.0,
+        **options,
     ):
+        if not 0 < sample_ratio < math.inf:
+            raise UserError(f"sample ratio: {sample_ratio}; expected a number above 0")
+        self.sample_ratio = sample_ratio
         self.parts = [SynthText(root_syn, train, draw=draw, **options), SampleDataset(root_sample, train, **options)]
 
     def __len__(self) -> int:
@@ -200,7 +214,9 @@ class MergedDataset(Dataset):
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
         synthetic, sample = self.parts
-        return rng.permutation(np.r_[synthetic.draw_epoch(rng), len(synthetic) + sample.draw_epoch(rng)])
+        frames = max(round(self.sample_ratio * len(sample)), 1)
+        rounds = [sample.draw_epoch(rng) for _ in range(math.ceil(frames / len(sample)))]
+        return rng.permutation(np.r_[synthetic.draw_epoch(rng), len(synthetic) + np.concatenate(rounds)[:frames]])
 
     @property
     def problems(self) -> Problems:
@@ -211,28 +227,41 @@ class MergedDataset(Dataset):
 
 
 def open_dataset(synthtext: str | Path | None, sample: str | Path | None, train: bool, **options):
-    """The dataset of one or both folders; `draw` is SynthText's."""
+    """The dataset of one or both folders; `draw` is SynthText's, `sample_ratio` for both together."""
     if synthtext and sample:
         return MergedDataset(synthtext, sample, train, **options)
+    if options.pop("sample_ratio", 1.0) != 1.0:
+        raise UserError("a sample ratio needs both SynthText and a sample dataset; drop it or name both folders")
     if synthtext:
         return SynthText(synthtext, train, **options)
-    return SampleDataset(sample, train, **{name: value for name, value in options.items() if name != "draw"})
+    options.pop("draw", None)
+    return SampleDataset(sample, train, **options)
 
 
 class EpochSampler(Sampler):
     """An epoch's draw as (index, seed of its augmentation), new with each `set_epoch`, the same for a seed.
 
     The seeds belong to the place in the epoch, so that batches do not depend on the number of workers.
+
+    rank, world: of several processes with the same seed each gets its own part of the draw, all as many images
+    (up to `world` - 1 images of the draw go to none).
     """
 
-    def __init__(self, dataset: TextDataset | MergedDataset, seed: int = 0):
-        self.dataset, self.seed = dataset, seed
+    def __init__(self, dataset: TextDataset | MergedDataset, seed: int = 0, *, rank: int = 0, world: int = 1):
+        if not 0 <= rank < world:
+            raise UserError(f"rank {rank} of {world} processes; expected 0 to {world - 1}")
+        self.dataset, self.seed, self.rank, self.world = dataset, seed, rank, world
         self.set_epoch(0)
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, start: int = 0) -> None:
+        """start: how many of this rank's images were had before the run was cut off; it goes on after them."""
         rng = np.random.default_rng([self.seed, epoch])
         indices = self.dataset.draw_epoch(rng)
-        self.draw = list(zip(indices.tolist(), rng.integers(2**62, size=len(indices)).tolist(), strict=True))
+        seeds = rng.integers(2**62, size=len(indices))
+        if len(indices) < self.world:
+            raise UserError(f"an epoch of {len(indices)} images for {self.world} processes; draw more")
+        part = slice(self.rank, len(indices) // self.world * self.world, self.world)
+        self.draw = list(zip(indices[part].tolist(), seeds[part].tolist(), strict=True))[start:]
 
     def __len__(self) -> int:
         return len(self.draw)

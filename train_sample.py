@@ -30,6 +30,7 @@ from utils.augmentation import TrainTransform, WholeFrame
 from utils.checkpoint import check_pruned, load_model, restore_optimizer, rng_state, save_checkpoint
 from utils.cli import (
     Parser,
+    add_cache_option,
     add_detection_options,
     add_machine_options,
     choose_device,
@@ -65,6 +66,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="SynthText images that each validation draws (default %(default)s)",
     )
+    data.add_argument(
+        "--sample-ratio",
+        type=number(0.01),
+        default=1.0,
+        metavar="X",
+        help="beside SynthText, how many times an epoch draws each sample frame; 0.5: a random half (default 1)",
+    )
+    add_cache_option(data)
     view = parser.add_argument_group("what the network sees (pixels, degrees)")
     view.add_argument(
         "--short-side",
@@ -163,6 +172,8 @@ def check_args(parser: Parser, args: argparse.Namespace) -> None:
     for option in ("continue_training", "prune"):
         if getattr(args, option) and not args.pretrain_model:
             parser.error(f"--{option.replace('_', '-')} needs --pretrain-model: the checkpoint that it is about")
+    if args.sample_ratio != 1 and not (args.train_folder_syn and args.train_folder_sample):
+        parser.error("--sample-ratio mixes two datasets: it needs --train-folder-syn and --train-folder-sample")
     if args.backbone_weights and args.pretrain_model:
         parser.error("--backbone-weights has no effect beside --pretrain-model, which brings all weights; drop one")
 
@@ -246,12 +257,12 @@ def build_loaders(args: argparse.Namespace, device: torch.device) -> tuple[DataL
     """Training batches and, with --val, those for validation."""
     folders = args.train_folder_syn, args.train_folder_sample
     transform = TrainTransform(args.short_side, args.rotation, tuple(args.stretch), args.crop)
-    parts = [(True, args.syn_train_size, transform)]
+    parts = [(True, args.syn_train_size, transform, args.sample_ratio)]
     if args.val:
-        parts.append((False, args.syn_val_size, WholeFrame(args.val_short_side)))
+        parts.append((False, args.syn_val_size, WholeFrame(args.val_short_side), 1.0))
     loaders = []
-    for train, draw, view in parts:
-        dataset = open_dataset(*folders, train, draw=draw, transform=view)
+    for train, draw, view, ratio in parts:
+        dataset = open_dataset(*folders, train, draw=draw, transform=view, sample_ratio=ratio, cache_dir=args.cache_dir)
         if dataset.problems:
             print(f"{'training' if train else 'validation'} data, left out or repaired:\n{dataset.problems}")
         sampler = EpochSampler(dataset, args.seed)

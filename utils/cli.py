@@ -59,6 +59,12 @@ def add_detection_options(group) -> None:
                        help="of two words with more overlap the weaker goes (default %(default)s)")  # fmt: skip
 
 
+def add_cache_option(group) -> None:
+    group.add_argument("--cache-dir", metavar="DIR",
+                       help="folder for the index of a gt.mat (default: beside it, or the user's cache where that "
+                            "folder is read-only)")  # fmt: skip
+
+
 def add_machine_options(group) -> None:
     group.add_argument("--ngpus", type=whole_number(0), default=1, metavar="N",
                        help="GPUs to use; 0, or a machine without one: the CPU (default %(default)s)")  # fmt: skip
