@@ -218,13 +218,8 @@ def _atomically(path: Path) -> Iterator[BinaryIO]:
 
 def _write(handle: BinaryIO, file: Path, key: dict) -> None:
     """All of the index, quads as they come from the gt.mat."""
-    try:
+    with damage_as_user_error(file):
         contents = _write_arrays(handle, file, *_read_mat(file))
-    except (Damaged, UnicodeDecodeError, struct.error) as error:
-        raise UserError(
-            f"{file}: cannot be read ({error}); expected a MATLAB v5 file with imnames and wordBB, so it may be "
-            "cut off: copy it again"
-        ) from None
     if _key(file) != key:
         raise UserError(f"{file}: it changed while it was read; start again when it is whole")
     text = json.dumps({"key": key, **contents}).encode()
@@ -288,32 +283,48 @@ def _read_mat(file: Path) -> tuple[Names, Iterator[tuple[Cell, Cell | None]]]:
 
     dontcare is `utils.convert`'s: which words are `###`; SynthText has none. Raises `Damaged`.
     """
-    try:
-        columns = _stream_columns(file)
-    except OddLayout:
-        columns = _load_columns(file)
-    counts = {name: count for name, (count, _) in columns.items()}
-    for name, count in counts.items():
-        if count != counts["imnames"]:
-            raise UserError(f"{file}: {counts['imnames']} imnames but {count} {name} cells; copy the file again")
-    names = Names.pack(_file_name(cell.values, file) for cell in columns["imnames"][1])
+    columns = read_columns(file, _COLUMNS)
+    names = Names.pack(file_name_of(cell, file) for cell in columns["imnames"][1])
     marks = columns["dontcare"][1] if "dontcare" in columns else itertools.repeat(None)
     return names, zip(columns["wordBB"][1], marks, strict=False)
 
 
-def _stream_columns(file: Path) -> dict[str, tuple[int, Iterator[Cell]]]:
-    variables = find_variables(file, set(_COLUMNS))
-    _require(variables)
-    return {name: read_cells(file, variable) for name, variable in variables.items()}
-
-
-def _load_columns(file: Path) -> dict[str, tuple[int, Iterator[Cell]]]:
-    """The same by SciPy, which knows odder files (big-endian, version 4, nested cells), in more memory."""
+@contextlib.contextmanager
+def damage_as_user_error(file: Path) -> Iterator[None]:
     try:
-        contents = scipy.io.loadmat(file, variable_names=_COLUMNS)
+        yield
+    except Damaged as error:
+        raise UserError(
+            f"{file}: cannot be read ({error}); expected a MATLAB v5 file with imnames and wordBB, so it may be "
+            "cut off: copy it again"
+        ) from None
+
+
+def read_columns(file: Path, names: tuple[str, ...]) -> dict[str, tuple[int, Iterator[Cell]]]:
+    """Number and cells of those variables that the gt.mat has, imnames and wordBB among them; all of one number.
+
+    Raises `Damaged`, now or when the cells are read.
+    """
+    try:
+        variables = find_variables(file, set(names))
+        _require(variables)
+        columns = {name: read_cells(file, variable) for name, variable in variables.items()}
+    except OddLayout:
+        columns = _load_columns(file, names)
+    images = columns["imnames"][0]
+    for name, (count, _) in columns.items():
+        if count != images:
+            raise UserError(f"{file}: {images} imnames but {count} {name} cells; copy the file again")
+    return columns
+
+
+def _load_columns(file: Path, names: tuple[str, ...]) -> dict[str, tuple[int, Iterator[Cell]]]:
+    """The same by SciPy, which knows odder files (big-endian, version 4, variables that are no cells)."""
+    try:
+        contents = scipy.io.loadmat(file, variable_names=names)
     except Exception as error:  # SciPy raises whatever a damaged byte leads to
         raise Damaged(f"{type(error).__name__}: {error}") from None
-    columns = {name: contents[name] for name in _COLUMNS if name in contents}
+    columns = {name: contents[name] for name in names if name in contents}
     _require(columns)
     return {name: (values.size, map(_cell_of_array, values.flat)) for name, values in columns.items()}
 
@@ -329,16 +340,18 @@ def _cell_of_array(value) -> Cell:
     while value.dtype == object and value.size == 1:
         value = np.asarray(value.item())
     if value.dtype.kind == "U":
-        return Cell(value.shape, value.item() if value.size == 1 else None)
+        return Cell(value.shape, value.ravel().tolist())
     return Cell(value.shape, value.ravel(order="F") if value.dtype.kind in "fiu" else None)
 
 
-def _file_name(text: np.ndarray | str | None, file: Path) -> str:
-    if not isinstance(text, str) or "\0" in text:
+def file_name_of(cell: Cell, file: Path) -> str:
+    """An imnames cell's path relative to the dataset's folder; "" if it can't be one."""
+    name = cell.text
+    if not name or "\0" in name:
         return ""
-    if text.startswith(("/", "\\")) or ".." in text.replace("\\", "/").split("/"):
-        raise UserError(f"{file}: image name {text!r} leaves the dataset's folder; correct imnames")
-    return text
+    if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
+        raise UserError(f"{file}: image name {name!r} leaves the dataset's folder; correct imnames")
+    return name
 
 
 def quads_of_cell(cell: Cell) -> np.ndarray | None:

@@ -37,8 +37,13 @@ class Cell(NamedTuple):
     """One cell's array."""
 
     shape: tuple[int, ...]
-    values: np.ndarray | str | None
-    """Real numbers, flat in MATLAB's (Fortran's) order; the text of one row of characters; None for the rest."""
+    values: np.ndarray | list[str] | None
+    """Real numbers, flat in MATLAB's (Fortran's) order; the rows of a matrix of characters; None for the rest."""
+
+    @property
+    def text(self) -> str | None:
+        """Of characters in one row, or in none."""
+        return "".join(self.values) if isinstance(self.values, list) and len(self.values) <= 1 else None
 
 
 class Variable(NamedTuple):
@@ -209,7 +214,7 @@ def _parse(body: bytes) -> Cell:
         return Cell(shape, None)
     size = math.prod(shape)
     if size == 0:
-        return Cell(shape, "" if header.kind == _CHAR_CLASS else np.zeros(0))
+        return Cell(shape, [] if header.kind == _CHAR_CLASS else np.zeros(0))
     if header.is_complex or (header.kind != _CHAR_CLASS and header.kind not in _NUMERIC_CLASSES):
         return Cell(shape, None)
     try:
@@ -217,8 +222,10 @@ def _parse(body: bytes) -> Cell:
     except struct.error:
         raise Damaged("a cell without data") from None
     if header.kind == _CHAR_CLASS:
-        one_row = len(shape) == 2 and shape[0] == 1 and kind in _ENCODINGS
-        return Cell(shape, body[start:end].decode(_ENCODINGS[kind], errors="replace") if one_row else None)
+        if len(shape) != 2 or kind not in _ENCODINGS:
+            return Cell(shape, None)
+        text = body[start:end].decode(_ENCODINGS[kind], errors="replace")
+        return Cell(shape, [text] if shape[0] == 1 else [text[row :: shape[0]] for row in range(shape[0])])
     if kind not in _NUMBERS or end - start != size * np.dtype(_NUMBERS[kind]).itemsize:
         raise Damaged(f"numbers of type {kind} in {end - start} bytes for shape {shape}")
     return Cell(shape, np.frombuffer(body, _NUMBERS[kind], size, start))
