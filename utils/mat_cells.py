@@ -225,7 +225,9 @@ def _parse(body: bytes) -> Cell:
         if len(shape) != 2 or kind not in _ENCODINGS:
             return Cell(shape, None)
         text = body[start:end].decode(_ENCODINGS[kind], errors="replace")
-        return Cell(shape, [text] if shape[0] == 1 else [text[row :: shape[0]] for row in range(shape[0])])
+        if shape[0] == 1:
+            return Cell(shape, [text])
+        return Cell(shape, [text[row :: shape[0]] for row in range(shape[0])] if len(text) == size else None)
     if kind not in _NUMBERS or end - start != size * np.dtype(_NUMBERS[kind]).itemsize:
         raise Damaged(f"numbers of type {kind} in {end - start} bytes for shape {shape}")
     return Cell(shape, np.frombuffer(body, _NUMBERS[kind], size, start))
