@@ -8,6 +8,7 @@
 Each dataset draws its own epoch: SynthText a random part, a sample dataset all its frames.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -17,13 +18,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from utils.annotations import TEXT_LAYOUTS, Annotations, Words, inside_image, read_synthtext, read_text_files
+from utils.annotation_index import read_synthtext
+from utils.annotations import TEXT_LAYOUTS, Annotations, Words, inside_image, read_text_files
 from utils.augmentation import TrainTransform, WholeFrame, pad, transform_points
 from utils.errors import UserError
-from utils.images import UnreadableImage, read_image
+from utils.images import UnreadableImage, read_picture
 from utils.maps import STRIDE, Target
 from utils.problems import Problems
-from utils.targets import encode
+from utils.targets import encode_batch
 
 TRAIN_SHARE = 0.8
 """SynthText's list is split here: what comes first is for training, the rest for validation."""
@@ -46,6 +48,23 @@ class Frame(NamedTuple):
     size: tuple[int, int]
     """Height and width of the picture inside `image`."""
     problems: Problems
+
+
+def with_targets(frames: list[Frame]) -> list[Frame]:
+    """The frames with their targets; those of one size are encoded together, in a fraction of the time."""
+    groups = {}
+    for number, frame in enumerate(frames):
+        groups.setdefault((frame.image.shape[:2], frame.size), []).append(number)
+    frames = list(frames)
+    for (shape, size), numbers in groups.items():
+        words = [
+            Words(transform_points(frame.words.quads, frame.matrix), frame.words.ignored)
+            for frame in (frames[number] for number in numbers)
+        ]
+        targets = encode_batch(words, *shape, frame=size)
+        for number, *maps in zip(numbers, *targets, strict=True):
+            frames[number] = frames[number]._replace(target=Target(*maps))
+    return frames
 
 
 class TextDataset(Dataset):
@@ -80,19 +99,22 @@ class TextDataset(Dataset):
 
     def frame(self, index: int, seed: int | None = None) -> Frame:
         """The image in full. seed: of the augmentation; by default from torch's random state."""
+        return with_targets([self.view(index, seed)])[0]
+
+    def view(self, index: int, seed: int | None = None) -> Frame:
+        """The same still without its target."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
         place = self.indices[index]
         path, words, problems = self.annotations.path(place), self.annotations.words(place), Problems()
-        picture = read_image(path)
-        inside = inside_image(words, *picture.shape[:2])
-        problems.add("words outside their image, left out", str(path), int((~inside).sum()))
-        words = Words(words.quads[inside], words.ignored[inside])
+        picture = read_picture(path, self.transform.shrinkage)
+        inside = inside_image(words, *picture.size)
+        if not inside.all():
+            problems.add("words outside their image, left out", str(path), int((~inside).sum()))
+            words = Words(words.quads[inside], words.ignored[inside])
         rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
-        image, matrix, size = self.transform(picture, rng)
-        moved = Words(transform_points(words.quads, matrix), words.ignored)
-        target = encode(moved, *image.shape[:2], frame=size)
-        return Frame(image, target, path, words, matrix, size, problems)
+        image, matrix, size = self.transform(picture.image, rng, picture.size, picture.reduced)
+        return Frame(image, None, path, words, matrix, size, problems)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
         """Indices of an epoch's images, in random order, none twice."""
@@ -107,11 +129,20 @@ class TextDataset(Dataset):
 class SynthText(TextDataset):
     """SynthText's `gt.mat` and images: the first 80 % of its list for training, the rest for validation.
 
-    draw: images in an epoch, by default about 15,000 (training) or 3,500.
+    draw: images in an epoch, by default about 15,000 (training) or 3,500. cache_dir: folder of the
+    annotation index, see `utils.annotation_index.read_synthtext`.
     """
 
-    def __init__(self, root: str | Path, train: bool = True, *, draw: int | None = None, **options):
-        annotations = read_synthtext(Path(root))
+    def __init__(
+        self,
+        root: str | Path,
+        train: bool = True,
+        *,
+        draw: int | None = None,
+        cache_dir: str | Path | None = None,
+        **options,
+    ):
+        annotations = read_synthtext(root, cache_dir)
         split = int(len(annotations) * TRAIN_SHARE)
         indices = np.arange(len(annotations))[slice(split) if train else slice(split, None)]
         if not len(indices):
@@ -123,10 +154,10 @@ class SynthText(TextDataset):
 class SampleDataset(TextDataset):
     """Annotated frames in one of three layouts, told by the folders that are there (see the README).
 
-    train: the training frames; else the test frames. An epoch draws all of them.
+    train: the training frames; else the test frames. An epoch draws all of them. cache_dir: as `SynthText`'s.
     """
 
-    def __init__(self, root: str | Path, train: bool = True, **options):
+    def __init__(self, root: str | Path, train: bool = True, *, cache_dir: str | Path | None = None, **options):
         root = Path(root)
         part = 0 if train else 1
         mat = root / ("train", "test")[part] / "gt.mat"
@@ -142,16 +173,29 @@ class SampleDataset(TextDataset):
                 raise UserError(
                     f"{root}: no sample dataset: expected {expected} there; see 'Data layouts' in the README"
                 )
-            annotations = read_synthtext(mat)
+            annotations = read_synthtext(mat, cache_dir)
         super().__init__(annotations, train, **options)
 
 
 class MergedDataset(Dataset):
-    """SynthText and a sample dataset as one; options go to both, `draw` to SynthText."""
+    """SynthText and a sample dataset as one; options go to both, `draw` to SynthText.
+
+    sample_ratio: how many times an epoch draws each sample frame; 2.5 is twice all and once more a random half.
+    """
 
     def __init__(
-        self, root_syn: str | Path, root_sample: str | Path, train: bool = True, *, draw: int | None = None, **options
+        self,
+        root_syn: str | Path,
+        root_sample: str | Path,
+        train: bool = True,
+        *,
+        draw: int | None = None,
+        sample_ratio: float = 1.0,
+        **options,
     ):
+        if not 0 < sample_ratio < math.inf:
+            raise UserError(f"sample ratio: {sample_ratio}; expected a number above 0")
+        self.sample_ratio = sample_ratio
         self.parts = [SynthText(root_syn, train, draw=draw, **options), SampleDataset(root_sample, train, **options)]
 
     def __len__(self) -> int:
@@ -161,13 +205,18 @@ class MergedDataset(Dataset):
         return self.frame(index)[:2]
 
     def frame(self, index: int, seed: int | None = None) -> Frame:
+        return with_targets([self.view(index, seed)])[0]
+
+    def view(self, index: int, seed: int | None = None) -> Frame:
         synthetic, sample = self.parts
         index = index + len(self) if index < 0 else index
-        return synthetic.frame(index, seed) if index < len(synthetic) else sample.frame(index - len(synthetic), seed)
+        return synthetic.view(index, seed) if index < len(synthetic) else sample.view(index - len(synthetic), seed)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
         synthetic, sample = self.parts
-        return rng.permutation(np.r_[synthetic.draw_epoch(rng), len(synthetic) + sample.draw_epoch(rng)])
+        frames = max(round(self.sample_ratio * len(sample)), 1)
+        rounds = [sample.draw_epoch(rng) for _ in range(math.ceil(frames / len(sample)))]
+        return rng.permutation(np.r_[synthetic.draw_epoch(rng), len(synthetic) + np.concatenate(rounds)[:frames]])
 
     @property
     def problems(self) -> Problems:
@@ -178,41 +227,50 @@ class MergedDataset(Dataset):
 
 
 def open_dataset(synthtext: str | Path | None, sample: str | Path | None, train: bool, **options):
-    """The dataset of one or both folders; `draw` is SynthText's."""
+    """The dataset of one or both folders; `draw` is SynthText's, `sample_ratio` for both together."""
     if synthtext and sample:
         return MergedDataset(synthtext, sample, train, **options)
+    if options.pop("sample_ratio", 1.0) != 1.0:
+        raise UserError("a sample ratio needs both SynthText and a sample dataset; drop it or name both folders")
     if synthtext:
         return SynthText(synthtext, train, **options)
-    return SampleDataset(sample, train, **{name: value for name, value in options.items() if name != "draw"})
+    options.pop("draw", None)
+    return SampleDataset(sample, train, **options)
 
 
 class EpochSampler(Sampler):
     """An epoch's draw as (index, seed of its augmentation), new with each `set_epoch`, the same for a seed.
 
-    The seeds belong to the place in the epoch, so that batches do not depend on the number of workers. rank,
-    world: of several processes, each gets a part of its own of the same draw; with `even`, all of one length,
-    for which less than one image a process is left out.
+    The seeds belong to the place in the epoch, so that batches do not depend on the number of workers.
+
+    rank, world: of several processes with the same seed each gets its own part of the draw; with `even` all as
+    many images (up to `world` - 1 images of the draw go to none).
     """
 
     def __init__(
         self,
-        dataset: "TextDataset | MergedDataset",
+        dataset: TextDataset | MergedDataset,
         seed: int = 0,
+        *,
         rank: int = 0,
         world: int = 1,
         even: bool = True,
     ):
+        if not 0 <= rank < world:
+            raise UserError(f"rank {rank} of {world} processes; expected 0 to {world - 1}")
         self.dataset, self.seed, self.rank, self.world, self.even = dataset, seed, rank, world, even
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """start: images of this process's part that have been seen already, to go on in mid-epoch."""
+        """start: how many of this rank's images were had before the run was cut off; it goes on after them."""
         rng = np.random.default_rng([self.seed, epoch])
         indices = self.dataset.draw_epoch(rng)
-        draw = list(zip(indices.tolist(), rng.integers(2**62, size=len(indices)).tolist(), strict=True))
-        if self.even:
-            draw = draw[: len(draw) // self.world * self.world]
-        self.draw = draw[self.rank :: self.world][start:]
+        seeds = rng.integers(2**62, size=len(indices))
+        if self.even and len(indices) < self.world:
+            raise UserError(f"an epoch of {len(indices)} images for {self.world} processes; draw more")
+        count = len(indices) // self.world * self.world if self.even else len(indices)
+        part = slice(self.rank, count, self.world)
+        self.draw = list(zip(indices[part].tolist(), seeds[part].tolist(), strict=True))[start:]
 
     def __len__(self) -> int:
         return len(self.draw)
@@ -236,18 +294,20 @@ class Batch(NamedTuple):
 
 
 class _Frames(Dataset):
-    """A dataset's frames for the sampler's (index, seed); one that cannot be read becomes its problem."""
+    """A dataset's frames for the sampler's (index, seed); those that cannot be read become a problem."""
 
     def __init__(self, dataset: TextDataset | MergedDataset):
         self.dataset = dataset
 
-    def __getitem__(self, drawn: tuple[int, int]) -> Frame | Problems:
-        try:
-            return self.dataset.frame(*drawn)
-        except UnreadableImage as error:
-            problems = Problems()
-            problems.add("images unreadable, left out", str(error))
-            return problems
+    def __getitems__(self, drawn: list[tuple[int, int]]) -> list[Frame | Problems]:
+        """A batch's, as DataLoader asks for them."""
+        frames, problems = [], Problems()
+        for index, seed in drawn:
+            try:
+                frames.append(self.dataset.view(index, seed))
+            except UnreadableImage as error:
+                problems.add("images unreadable, left out", str(error))
+        return [*with_targets(frames), problems]
 
 
 def collate(items: list[Frame | Problems]) -> Batch | Problems:

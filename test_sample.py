@@ -21,6 +21,7 @@ from utils.augmentation import WholeFrame
 from utils.checkpoint import check_pruned, load_model
 from utils.cli import (
     Parser,
+    add_cache_option,
     add_detection_options,
     add_machine_options,
     choose_device,
@@ -55,6 +56,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         help="taken so that a training line can be reused; testing takes no steps",
     )
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="folder for pictures, res_*.txt, metrics.json")
+    add_cache_option(parser)
     add_detection_options(parser)
     add_machine_options(parser)
     return parser.parse_args(arguments)  # fmt: skip
@@ -66,7 +68,8 @@ def main(args: argparse.Namespace) -> None:
     model, _ = load_model(args.pretrain_model)
     check_pruned(args.pretrain_model, model, args.prune)
     model.to(device)
-    dataset = SampleDataset(args.test_folder_sample, train=False, transform=WholeFrame(args.val_short_side))
+    view = WholeFrame(args.val_short_side)
+    dataset = SampleDataset(args.test_folder_sample, train=False, transform=view, cache_dir=args.cache_dir)
     if dataset.problems:
         print(f"test data, left out or repaired:\n{dataset.problems}")
     if args.output_dir:

@@ -40,6 +40,7 @@ from utils.checkpoint import (
 )
 from utils.cli import (
     Parser,
+    add_cache_option,
     add_detection_options,
     add_machine_options,
     choose_device,
@@ -78,6 +79,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     option(data, "--train-folder-sample", str, None, "DIR", "annotated frames, in one of the README's layouts")
     option(data, "--syn-train-size", whole_number(1), SYNTHTEXT_DRAW[True], "N", "SynthText images that an epoch draws")
     option(data, "--syn-val-size", whole_number(1), SYNTHTEXT_DRAW[False], "N", "... and a validation")
+    option(
+        data,
+        "--sample-ratio",
+        number(0.01),
+        1.0,
+        "X",
+        "beside SynthText, how many times an epoch draws each sample frame; 0.5: a random half",
+    )
+    add_cache_option(data)
 
     view = parser.add_argument_group("what the network sees (pixels, degrees)")
     option(
@@ -189,6 +199,8 @@ def check_args(parser: Parser, args: argparse.Namespace, given: set[str]) -> Non
     for name in ("continue_training", "prune"):
         if getattr(args, name) and not args.pretrain_model:
             parser.error(f"--{name.replace('_', '-')} needs --pretrain-model: the checkpoint that it is about")
+    if "sample_ratio" in given and not (args.train_folder_syn and args.train_folder_sample):
+        parser.error("--sample-ratio mixes two datasets: it needs --train-folder-syn and --train-folder-sample")
     if args.backbone_weights and args.pretrain_model:
         parser.error("--backbone-weights has no effect beside --pretrain-model, which brings all weights; drop one")
     for name, kind in (("patience", "plateau"), ("warmup_steps", "cosine")):
@@ -432,15 +444,15 @@ def build_loaders(args: argparse.Namespace, device: torch.device, ranks: Ranks) 
     """Training batches and, with --val, those for validation."""
     folders = args.train_folder_syn, args.train_folder_sample
     transform = TrainTransform(args.short_side, args.rotation, tuple(args.stretch), args.crop)
-    parts = [(True, args.syn_train_size, transform)]
+    parts = [(True, args.syn_train_size, transform, args.sample_ratio)]
     if args.val:
-        parts.append((False, args.syn_val_size, WholeFrame(args.val_short_side)))
+        parts.append((False, args.syn_val_size, WholeFrame(args.val_short_side), 1.0))
     loaders = []
-    for train, draw, view in parts:
-        dataset = open_dataset(*folders, train, draw=draw, transform=view)
+    for train, draw, view, ratio in parts:
+        dataset = open_dataset(*folders, train, draw=draw, transform=view, sample_ratio=ratio, cache_dir=args.cache_dir)
         if dataset.problems:
             ranks.print(f"{'training' if train else 'validation'} data, left out or repaired:\n{dataset.problems}")
-        sampler = EpochSampler(dataset, args.seed, ranks.rank, ranks.world, even=train)
+        sampler = EpochSampler(dataset, args.seed, rank=ranks.rank, world=ranks.world, even=train)
         loaders.append(make_loader(dataset, sampler, args.batch_size, count_workers(args.num_workers, device)))
     return loaders[0], loaders[1] if args.val else None
 

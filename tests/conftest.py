@@ -18,6 +18,11 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("TEXT_DATA", ROOT.parent / "shared" / "data"))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _no_traces_in_the_users_cache(tmp_path_factory):
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of ICDAR 2015 photographs and genuine gt.mat files; TEXT_DATA names another place."""
@@ -72,7 +77,7 @@ def refuses(capfd, monkeypatch):
     """
 
     def check(*line: object, parts: list[str]) -> None:
-        script, *arguments = map(str, line)
+        script, *arguments = (str(word) for word in line if word != "-m")
         monkeypatch.chdir(ROOT)
         monkeypatch.setattr(sys, "argv", [script, *arguments])
         with pytest.raises(SystemExit) as end:

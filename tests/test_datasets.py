@@ -1,5 +1,6 @@
 """Annotations and images as they come: repaired or left out, counted, never a crash."""
 
+import itertools
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,16 @@ import numpy as np
 import pytest
 import scipy.io
 
-from datasets import EpochSampler, MergedDataset, SampleDataset, SynthText, TextDataset, collate, make_loader
+from datasets import (
+    EpochSampler,
+    MergedDataset,
+    SampleDataset,
+    SynthText,
+    TextDataset,
+    collate,
+    make_loader,
+    open_dataset,
+)
 from tests.test_targets import box
 from utils.annotations import Annotations, Words, read_words, write_words
 from utils.augmentation import TrainTransform, WholeFrame
@@ -291,6 +301,40 @@ class TestBatches:
         assert list(sampler) != list(same)
         same.set_epoch(1)
         assert list(sampler) == list(same)
+
+    def test_ranks_share_the_draw(self, rendered):
+        dataset = MergedDataset(rendered / "synthtext", rendered / "frames", draw=7)  # 13 images
+        whole = list(EpochSampler(dataset, seed=2))
+        ranks = [list(EpochSampler(dataset, seed=2, rank=rank, world=3)) for rank in range(3)]
+        assert [len(rank) for rank in ranks] == [4, 4, 4]
+        assert sorted(itertools.chain(*ranks)) == sorted(whole[:12])
+        with pytest.raises(UserError, match="rank 3 of 3"):
+            EpochSampler(dataset, rank=3, world=3)
+        with pytest.raises(UserError, match="13 images for 20 processes"):
+            EpochSampler(dataset, rank=3, world=20)
+
+    def test_an_epoch_goes_on_where_it_was_cut_off(self, rendered):
+        sampler = EpochSampler(SynthText(rendered / "synthtext"), seed=2, rank=1, world=2)
+        sampler.set_epoch(4)
+        whole = list(sampler)
+        sampler.set_epoch(4, start=5)
+        assert len(sampler) == len(whole) - 5
+        assert list(sampler) == whole[5:]
+        sampler.set_epoch(5)
+        assert len(sampler) == len(whole)
+
+    @pytest.mark.parametrize(("ratio", "counts"), [(0.5, [1] * 3), (1, [1] * 6), (2.5, [2] * 3 + [3] * 3)])
+    def test_sample_ratio(self, rendered, ratio, counts):
+        dataset = MergedDataset(rendered / "synthtext", rendered / "frames", draw=5, sample_ratio=ratio)
+        drawn = dataset.draw_epoch(np.random.default_rng(0))
+        assert sorted(np.unique(drawn[drawn >= 16], return_counts=True)[1].tolist()) == counts
+        assert (drawn < 16).sum() == 5
+
+    def test_a_ratio_that_means_nothing(self, rendered):
+        with pytest.raises(UserError, match="sample ratio: 0"):
+            MergedDataset(rendered / "synthtext", rendered / "frames", sample_ratio=0)
+        with pytest.raises(UserError, match="needs both"):
+            open_dataset(None, rendered / "frames", True, sample_ratio=2.0)
 
     def test_batches_do_not_depend_on_the_workers(self, rendered):
         dataset = SynthText(rendered / "synthtext", transform=TrainTransform(160, 10, (0.9, 1.1), 128))

@@ -1,17 +1,20 @@
 """Annotation files -> image names and word quads, checked once, kept in flat arrays.
 
 Flat arrays (not lists of arrays) are shared with DataLoader workers without being copied page by page.
+SynthText's `gt.mat` is read by `utils.annotation_index`.
 """
 
+import os
 import re
+from array import array
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.io
 
 from utils.errors import UserError
-from utils.geometry import bounding_boxes, self_crossing, signed_areas, sort_around_centre
+from utils.geometry import self_crossing, signed_areas, sort_around_centre
 from utils.images import IMAGE_SUFFIXES, image_problem
 from utils.problems import Problems
 
@@ -49,23 +52,49 @@ class Words(NamedTuple):
     """(M,) bool: don't-care (`###`)."""
 
 
+class Names(Sequence):
+    """Strings as one run of UTF-8 bytes: a view, 50 bytes an image instead of the widest name's 4 a letter.
+
+    offsets: (N + 1,) where each string starts. data: (bytes,) uint8.
+    """
+
+    def __init__(self, offsets: np.ndarray, data: np.ndarray):
+        self.offsets, self.data = offsets, data
+
+    @classmethod
+    def pack(cls, strings: Iterable[str]) -> "Names":
+        offsets, data = array("q", [0]), bytearray()
+        for string in strings:
+            data += string.encode("utf-8", errors="replace")
+            offsets.append(len(data))
+        return cls(np.frombuffer(offsets, np.int64), np.frombuffer(data, np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> str:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"name {index} of {len(self)}")
+        index = index % len(self)
+        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes().decode("utf-8")
+
+
 class Annotations:
     """Images of one folder and their words.
 
-    names: (N,) image paths relative to `root`. offsets: (N + 1,) where each image's words start in
-    quads (total, 4, 2) float32 and ignored (total,) bool. problems: what was repaired or left out.
+    root: the folder. names: image paths relative to it. words: of each image, checked here. problems: what
+    was repaired or left out is added to it.
+
+    Afterwards `quads` (total, 4, 2) float32 and `ignored` (total,) bool hold all images' words, and
+    `offsets` (N + 1,) says where each image's start.
     """
 
-    def __init__(self, root: Path, names, words: list[Words], problems: Problems):
-        self.root = Path(root)
-        self.names = np.asarray(names, dtype=np.str_)
-        self.problems = problems
-        self.offsets = np.cumsum([0, *(len(each.quads) for each in words)])
+    def __init__(self, root: Path, names: Iterable[str], words: list[Words], problems: Problems):
+        self.root, self.names, self.problems = Path(root), Names.pack(map(str, names)), problems
+        offsets = np.cumsum([0, *(len(each.quads) for each in words)])
         quads = np.concatenate([np.zeros((0, 4, 2)), *(each.quads for each in words)])
         ignored = np.concatenate([np.zeros(0, bool), *(each.ignored for each in words)])
-        quads, kept = self._check(quads)
-        self.quads, self.ignored = quads[kept].astype(np.float32), ignored[kept].astype(bool)
-        self.offsets = np.concatenate([[0], np.cumsum(kept)])[self.offsets]
+        self.quads, self.ignored, self.offsets = check_words(quads, ignored, offsets, self.names, problems)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -77,14 +106,15 @@ class Annotations:
         span = slice(self.offsets[index], self.offsets[index + 1])
         return Words(self.quads[span], self.ignored[span])
 
-    def usable(self, indices: np.ndarray, at_most: int = 20_000) -> np.ndarray:
+    def usable(self, indices: np.ndarray, at_most: int = 20_000, sample: int = 1_000) -> np.ndarray:
         """Those of the images that are there and whole, judged by their first and last bytes.
 
-        Of more than `at_most` images, that many are looked at, evenly spread; the others are taken on
+        Of more than `at_most` images only `sample`, evenly spread, are looked at; the others are taken on
         trust (a worker that meets a broken one leaves it out, counted).
         """
         indices = np.asarray(indices)
-        looked_at = np.unique(np.linspace(0, len(indices) - 1, min(len(indices), at_most)).astype(int))
+        count = len(indices) if len(indices) <= at_most else sample
+        looked_at = np.unique(np.linspace(0, len(indices) - 1, count).astype(int))
         broken = []
         for position in looked_at:
             path = self.path(indices[position])
@@ -96,78 +126,41 @@ class Annotations:
             raise UserError(f"{self.root}: no usable image among {len(indices)} in the annotation{first}")
         return np.delete(indices, broken)
 
-    def _check(self, quads: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Repair corner orders; tell which quads are words at all."""
 
-        def note(kind: str, found: np.ndarray) -> None:
-            if found.any():
-                image = self.names[np.searchsorted(self.offsets, np.argmax(found), "right") - 1]
-                self.problems.add(kind, str(image), int(found.sum()))
+def check_words(
+    quads: np.ndarray, ignored: np.ndarray, offsets: np.ndarray, names: Sequence[str], problems: Problems
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Repair corner orders and leave out what is no word: quads, ignored and offsets as `Annotations` has them.
 
-        finite = np.isfinite(quads).all((1, 2)) & (np.abs(quads) < 1e6).all((1, 2))
-        note("words with corners that are no numbers, left out", ~finite)
-        quads = np.where(finite[:, None, None], quads, 0)
-        crossing = self_crossing(quads)
-        note("words with crossing sides, corners put in order", crossing)
-        quads[crossing] = sort_around_centre(quads[crossing])
-        areas = signed_areas(quads)
-        anticlockwise = areas <= -MIN_AREA
-        note("words with corners anticlockwise, turned round", anticlockwise)
-        quads[anticlockwise] = quads[anticlockwise][:, [0, 3, 2, 1]]
-        no_area = finite & (np.abs(areas) < MIN_AREA)
-        note("words without area, left out", no_area)
-        return quads, finite & ~no_area
+    names: of the images that offsets are about; with what is found, to problems.
+    """
+
+    def note(kind: str, found: np.ndarray) -> None:
+        if found.any():
+            image = names[np.searchsorted(offsets, np.argmax(found), "right") - 1]
+            problems.add(kind, image, int(found.sum()))
+
+    quads = quads.astype(np.float64)
+    finite = (np.abs(quads) < 1e6).all((1, 2))  # false for nan, too
+    note("words with corners that are no numbers, left out", ~finite)
+    quads[~finite] = 0
+    crossing = self_crossing(quads)
+    note("words with crossing sides, corners put in order", crossing)
+    quads[crossing] = sort_around_centre(quads[crossing])
+    areas = signed_areas(quads)
+    anticlockwise = areas <= -MIN_AREA
+    note("words with corners anticlockwise, turned round", anticlockwise)
+    quads[anticlockwise] = quads[anticlockwise][:, [0, 3, 2, 1]]
+    no_area = finite & (np.abs(areas) < MIN_AREA)
+    note("words without area, left out", no_area)
+    kept = finite & ~no_area
+    offsets = np.concatenate([[0], np.cumsum(kept)])[offsets]
+    return quads[kept].astype(np.float32), ignored[kept].astype(bool), offsets
 
 
 def inside_image(words: Words, height: int, width: int) -> np.ndarray:
     """(M,) bool: which words have a part inside an image of that size."""
-    left, top, right, bottom = bounding_boxes(words.quads).T
-    return (right > 0) & (bottom > 0) & (left < width) & (top < height)
-
-
-def read_synthtext(path: Path) -> Annotations:
-    """SynthText's `gt.mat` (a file, or the folder that holds it); images beside it or in `images/`."""
-    path = Path(path)
-    file = path / "gt.mat" if path.is_dir() else path
-    if not file.is_file():
-        raise UserError(f"{path}: there is no gt.mat; give the folder that holds SynthText's gt.mat")
-    try:
-        contents = scipy.io.loadmat(file, variable_names=["imnames", "wordBB"])
-        names = [str(cell.item()) for cell in contents["imnames"].flat]
-        boxes = list(contents["wordBB"].flat)
-    except Exception as error:  # scipy raises whatever a damaged byte leads to
-        raise UserError(
-            f"{file}: cannot be read ({type(error).__name__}: {error}); expected a MATLAB v5 file with imnames "
-            "and wordBB, so it may be cut off: copy it again"
-        ) from None
-    if len(names) != len(boxes):
-        raise UserError(f"{file}: {len(names)} imnames but {len(boxes)} wordBB cells; copy the file again")
-    for name in names:
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise UserError(f"{file}: image name {name!r} leaves the dataset's folder; correct imnames")
-    root = file.parent
-    if (root / "images").is_dir() and names and not (root / names[0]).exists():
-        root = root / "images"
-    problems, kept, words = Problems(), [], []
-    for index, cell in enumerate(boxes):
-        quads = _quads_of_cell(cell)
-        if quads is None:
-            example = f"{file.name}: wordBB[{index}] has shape {np.shape(cell)}; expected (2, 4) or (2, 4, M)"
-            problems.add("images with malformed words, left out", example)
-        else:
-            kept.append(names[index])
-            words.append(Words(quads, np.zeros(len(quads), bool)))
-    return Annotations(root, kept, words, problems)
-
-
-def _quads_of_cell(cell: np.ndarray) -> np.ndarray | None:
-    """A wordBB cell, (2, 4) for one word or (2, 4, M), -> (M, 4, 2); None if it is neither."""
-    cell = np.asarray(cell)
-    if cell.size == 0:
-        return np.zeros((0, 4, 2), np.float32)
-    if cell.shape[:2] != (2, 4) or cell.ndim > 3 or cell.dtype.kind not in "fiu":
-        return None
-    return cell.reshape(2, 4, -1).transpose(2, 1, 0)
+    return ((words.quads.max(1) > 0) & (words.quads.min(1) < (width, height))).all(1)
 
 
 def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
@@ -180,9 +173,10 @@ def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
             raise UserError(f"{folder}: there is no such folder; see 'Data layouts' in the README")
     problems, names, words = Problems(), [], []
     for image in list_images(images):
-        text = texts / f"{prefix}{image.stem}.txt"
+        name = image.relative_to(images)
+        text = texts / name.parent / f"{prefix}{name.stem}.txt"
         if text.is_file():
-            names.append(image.name)
+            names.append(name.as_posix())
             words.append(read_words(text, problems))
         else:
             problems.add("images without annotation, left out", f"{image}: there is no {text}")
@@ -193,9 +187,18 @@ def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
 
 def read_words(path: Path, problems: Problems) -> Words:
     """The words of one `.txt` file; a line that is none is left out and counted."""
-    quads, ignored = [], []
-    content = path.read_bytes().decode("utf-8-sig", errors="replace")
-    for number, line in enumerate(content.splitlines(), 1):
+    words, _ = read_transcriptions(path, problems)
+    return words
+
+
+def read_transcriptions(path: Path, problems: Problems) -> tuple[Words, list[str]]:
+    """The words of one `.txt` file and what they say; a line that is none is left out and counted."""
+    quads, texts = [], []
+    try:
+        content = path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend it or take its image away") from None
+    for number, line in enumerate(re.split("\r\n|\n|\r", content), 1):
         if not line.strip():
             continue
         fields = line.split(",", 8)
@@ -205,8 +208,9 @@ def read_words(path: Path, problems: Problems) -> Words:
             example = f"{path}:{number}: {line[:60]!r}; expected 8 numbers and the text, separated by commas"
             problems.add("malformed lines, left out", example)
             continue
-        ignored.append(len(fields) == 9 and fields[8].strip() == DONT_CARE)
-    return Words(np.array(quads).reshape(-1, 4, 2), np.array(ignored, dtype=bool))
+        texts.append(fields[8] if len(fields) == 9 else "")
+    ignored = np.array([text.strip() == DONT_CARE for text in texts], dtype=bool)
+    return Words(np.array(quads).reshape(-1, 4, 2), ignored), texts
 
 
 def write_words(path: Path, words: Words, texts: list[str] | None = None) -> None:
@@ -218,10 +222,15 @@ def write_words(path: Path, words: Words, texts: list[str] | None = None) -> Non
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The folder's images in natural order: img_2 before img_10."""
-    images = [path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES]
-    return sorted(images, key=_natural_order)
+    """The images in the folder and its sub-folders, in natural order: img_2 before img_10."""
+    images = [
+        Path(place, name)
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES
+    ]
+    return sorted(images, key=lambda path: _natural_order(str(path.relative_to(folder))))
 
 
-def _natural_order(path: Path) -> list:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
+def _natural_order(name: str) -> list:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

@@ -78,6 +78,17 @@ def add_detection_options(group) -> None:
     )
 
 
+def add_cache_option(group) -> None:
+    option(
+        group,
+        "--cache-dir",
+        str,
+        None,
+        "DIR",
+        "folder for the index of a gt.mat (default: beside it, or the user's cache where that is read-only)",
+    )
+
+
 def add_machine_options(group) -> None:
     option(group, "--ngpus", whole_number(0), 1, "N", "GPUs to use; 0, or a machine without one: the CPU")
     option(group, "--num-workers", whole_number(0), None, "N",

@@ -72,8 +72,15 @@ class Rectangles(NamedTuple):
 
 def rotation_axes(theta: np.ndarray) -> np.ndarray:
     """(N,) rotations -> (N, 2, 2) unit vectors of width (to the right) and height (downwards)."""
-    cos, sin = np.cos(theta), np.sin(theta)
-    return np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
+    axes = np.empty((*theta.shape, 2, 2))
+    axes[..., 0, 0] = axes[..., 1, 1] = np.cos(theta)
+    axes[..., 1, 0] = np.sin(theta)
+    axes[..., 0, 1] = -axes[..., 1, 0]
+    return axes
+
+
+_PAIRS = np.triu_indices(4, 1)
+"""All pairs of a quad's corners."""
 
 
 def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | None = None) -> Rectangles:
@@ -88,8 +95,7 @@ def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | None = N
     """
     quads = np.asarray(quads, dtype=np.float64)
     points, valid = _corners_in_frame(quads, frame) if frame else (quads, np.ones(quads.shape[:2], bool))
-    first, second = np.triu_indices(4, 1)
-    edges = quads[:, second] - quads[:, first]
+    edges = quads[:, _PAIRS[1]] - quads[:, _PAIRS[0]]
     theta = np.concatenate([-np.arctan2(edges[..., 1], edges[..., 0]), np.zeros((len(quads), 1))], 1)
     theta = (theta + np.pi / 4) % (np.pi / 2) - np.pi / 4
     axes = rotation_axes(theta).reshape(len(quads), 2 * theta.shape[1], 2)
@@ -106,24 +112,22 @@ def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | None = N
 def _corners_in_frame(quads: np.ndarray, frame: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Candidates for the corners of quad-and-frame intersections: (N, 24, 2) points and (N, 24) validity."""
     size = np.asarray(frame, dtype=np.float64)
-    ends = np.roll(quads, -1, 1)
+    ends = quads[:, [1, 2, 3, 0]]
     clockwise = np.where(signed_areas(quads) < 0, -1.0, 1.0)[:, None, None]
     frame_corners = np.broadcast_to([[0, 0], [1, 0], [1, 1], [0, 1]] * size, quads.shape)
     sides = _side(quads[:, :, None], ends[:, :, None], frame_corners[:, None])  # (N, edge, frame corner)
-    crossings, crossing_valid = [], []
+    borders = np.stack([[0, 0], size], 1)  # (axis, border)
+    steps = ends - quads
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = (borders - quads[..., None]) / steps[..., None]  # (N, edge, axis, border)
+    hit = (share >= 0) & (share <= 1)
+    crossings = quads[:, :, None, None] + np.where(hit, share, 0)[..., None] * steps[:, :, None, None]
     for axis in (0, 1):
-        for border in (0.0, size[axis]):
-            start, delta = quads[..., axis], (ends - quads)[..., axis]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                share = (border - start) / delta
-            hit = (share >= 0) & (share <= 1)
-            point = quads + np.where(hit, share, 0)[..., None] * (ends - quads)
-            point[..., axis] = border
-            crossings.append(point)
-            crossing_valid.append(hit & (point[..., 1 - axis] >= 0) & (point[..., 1 - axis] <= size[1 - axis]))
-    points = np.concatenate([quads, frame_corners, *crossings], 1)
-    valid = [((quads >= 0) & (quads <= size)).all(-1), (sides * clockwise >= 0).all(1), *crossing_valid]
-    return points, np.concatenate(valid, 1)
+        crossings[:, :, axis, :, axis] = borders[axis]
+    in_frame = ((crossings >= 0) & (crossings <= size)).all(-1) & hit
+    points = np.concatenate([quads, frame_corners, crossings.reshape(len(quads), -1, 2)], 1)
+    valid = [((quads >= 0) & (quads <= size)).all(-1), (sides * clockwise >= 0).all(1)]
+    return points, np.concatenate([*valid, in_frame.reshape(len(quads), -1)], 1)
 
 
 def intersection_areas(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -19,6 +19,10 @@ class Problems:
     def count(self, kind: str) -> int:
         return self._found.get(kind, (0, ""))[0]
 
+    def rows(self) -> list[tuple[str, int, str]]:
+        """(kind, count, first example)."""
+        return [(kind, count, example) for kind, (count, example) in self._found.items()]
+
     def __bool__(self) -> bool:
         return bool(self._found)
 

@@ -1,0 +1,118 @@
+"""Training samples per second of one worker, against the floor and against the usual slow way.
+
+    python3 -m benchmarks.data [--frames 48] [--seconds 5]
+
+Renders frames of SynthText's size (600x450) and of a video's (1280x720) and takes crops of 280x280 from them.
+Floor: `cv2.imread` and one `warpAffine`. Slow: `benchmarks.slow`. Ours: batches of crops and targets, ready for
+the network. All in one process on one thread, in turns; the median of several rounds is given. In a worker: the
+same through a worker process, with the way of the batches from there to here.
+"""
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import cycle
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+
+from benchmarks.slow import slow_sample
+from datasets import EpochSampler, TextDataset, make_loader
+from utils.annotations import Annotations, Words
+from utils.augmentation import TrainTransform
+from utils.cli import Parser, whole_number
+from utils.demo_data import draw_scene
+from utils.drawing import write_image
+from utils.errors import run_script
+from utils.problems import Problems
+
+BATCH = 16
+SIZES = (450, 600), (720, 1280)
+WORDS = 9
+"""SynthText's mean is 8.5 an image."""
+
+
+def render(folder: Path, height: int, width: int, count: int) -> Annotations:
+    names, words = [], []
+    for number in range(count):
+        rng = np.random.default_rng([height, number])
+        picture, drawn = draw_scene(rng, height, width, WORDS, (0.035 * height, 0.12 * height))
+        names.append(f"{height}_{number}.jpg")
+        write_image(folder / names[-1], np.clip(picture, 0, 255).astype(np.uint8))
+        quads = np.array([word.quad for word in drawn]).reshape(-1, 4, 2)
+        words.append(Words(quads, np.zeros(len(quads), bool)))
+    return Annotations(folder, names, words, Problems())
+
+
+def floor_sample(path: Path, transform: TrainTransform) -> np.ndarray:
+    image = cv2.imread(str(path))
+    factor = transform.short_side / min(image.shape[:2])
+    matrix = np.array([[factor, 0.05, -10], [-0.05, factor, -10]])
+    return cv2.warpAffine(image, matrix, (transform.crop, transform.crop))
+
+
+def samples_per_second(sample: Callable[[int], object], count: int, seconds: float) -> float:
+    start, done = time.perf_counter(), 0
+    for number in cycle(range(count)):
+        sample(number)
+        done += 1
+        if time.perf_counter() - start > seconds:
+            break
+    return done / (time.perf_counter() - start)
+
+
+def loader_samples_per_second(loader: DataLoader, count: int) -> float:
+    """Of whole epochs, `count` images or more, after one that is not counted."""
+    sum(1 for _ in loader)
+    images = 0
+    start = time.perf_counter()
+    while images < count:
+        loader.sampler.set_epoch(images + 1)
+        images += sum(len(batch.images) for batch in loader)
+    return images / (time.perf_counter() - start)
+
+
+def measure(annotations: Annotations, seconds: float, rounds: int = 5) -> dict[str, float]:
+    """Median samples per second of each way."""
+    dataset, transform, rng = TextDataset(annotations), TrainTransform(), np.random.default_rng(0)
+    paths = [annotations.path(number) for number in range(len(annotations))]
+    ways = {
+        "floor": lambda number: floor_sample(paths[number], transform),
+        "slow": lambda number: slow_sample(paths[number], annotations.words(number), transform, rng),
+    }
+    loaders = {"ours": make_loader(dataset, EpochSampler(dataset), BATCH, workers=0),
+               "ours, in a worker": make_loader(dataset, EpochSampler(dataset), BATCH, workers=1)}  # fmt: skip
+    found = {name: [] for name in (*ways, *loaders)}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            found[name].append(samples_per_second(way, len(paths), seconds / rounds))
+        for name, loader in loaders.items():
+            found[name].append(loader_samples_per_second(loader, round(250 * seconds / rounds)))
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def main() -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("--frames", type=whole_number(2), default=48, metavar="N",
+                        help="of either size (default %(default)s)")  # fmt: skip
+    parser.add_argument("--seconds", type=whole_number(1), default=5, metavar="S",
+                        help="for each way and size (default %(default)s)")  # fmt: skip
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+    print("| frames | floor/s | ours/s | ours/s, in a worker | slow/s | time of ours / floor | ours / slow |")
+    print("|---|---|---|---|---|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for height, width in SIZES:
+            found = measure(render(Path(folder), height, width, args.frames), args.seconds)
+            speeds = " | ".join(f"{found[name]:.0f}" for name in ("floor", "ours", "ours, in a worker", "slow"))
+            ratios = f"{found['floor'] / found['ours']:.2f} | {found['ours'] / found['slow']:.1f}"
+            print(f"| {width}x{height} | {speeds} | {ratios} |")
+
+
+if __name__ == "__main__":
+    run_script(main)
