@@ -25,6 +25,8 @@ EARLIER_NAMES = {
     "optimizer_state_dict": "optimizer",
     "lr_scheduler_state_dict": "scheduler",
 }
+_HYPERPARAMETERS = ("lr", "initial_lr", "betas", "eps", "weight_decay")
+"""What a group of parameters brings along; how the steps are computed is this run's choice."""
 _UNUSED_CLASSIFIER = (108, 109)
 """Places of ResNet's classifier among the 144 parameters of the earlier code's optimizer."""
 
@@ -133,8 +135,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping) -> str |
                     shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
                     return f"the optimizer state has {name} of shape {shapes}"
     own = optimizer.state_dict()
-    groups = [{**ours, **theirs, "params": ours["params"]}
-              for ours, theirs in zip(own["param_groups"], state["param_groups"], strict=True)]  # fmt: skip
+    groups = [
+        ours | {name: theirs[name] for name in _HYPERPARAMETERS if name in theirs}
+        for ours, theirs in zip(own["param_groups"], state["param_groups"], strict=True)
+    ]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
     return None
 
