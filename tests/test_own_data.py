@@ -112,4 +112,4 @@ def test_the_benchmark_measures_every_way(tmp_path):
     annotations = render(tmp_path, 450, 600, 2)
     found = measure(annotations, seconds=0.02, rounds=1)
     assert set(found) == {"floor", "slow", "ours", "ours, in a worker"}
-    assert min(found.values()) > 0
+    assert all((speeds > 0).all() for speeds in found.values())
