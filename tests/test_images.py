@@ -56,6 +56,18 @@ def test_pictures_that_are_needed_whole(tmp_path):
     assert read_picture(tmp_path / "a.png", lambda height, width: 8).reduced == 1
 
 
+def test_colours_are_red_green_blue(tmp_path):
+    picture = np.zeros((64, 64, 3), np.uint8)
+    picture[..., 2] = 250  # OpenCV writes blue, green, red
+    for path in (write_jpeg(tmp_path / "a.jpg", picture, 6), tmp_path / "a.png"):
+        if path.suffix == ".png":
+            cv2.imwrite(str(path), picture)
+        for least in (1, 4):
+            found = read_picture(path, lambda height, width, least=least: least).image
+            assert found[..., 0].min() > 240
+            assert found[..., 1:].max() < 10
+
+
 def test_headers(tmp_path):
     assert read_header(write_jpeg(tmp_path / "a.jpg", smooth(30, 50), 6).read_bytes()) == (30, 50, 6)
     assert read_header(write_jpeg(tmp_path / "a.jpg", smooth(30, 50), 99).read_bytes()) == (30, 50, 1)
