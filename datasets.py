@@ -19,10 +19,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from utils.annotation_index import read_synthtext
-from utils.annotations import TEXT_LAYOUTS, Annotations, Words, inside_image, read_text_files
+from utils.annotations import Annotations, Words, inside_image
 from utils.augmentation import TrainTransform, WholeFrame, pad, transform_points
 from utils.errors import UserError
 from utils.images import UnreadableImage, read_picture
+from utils.layouts import open_sample
 from utils.maps import STRIDE, Target
 from utils.problems import Problems
 from utils.targets import encode_batch
@@ -158,23 +159,7 @@ class SampleDataset(TextDataset):
     """
 
     def __init__(self, root: str | Path, train: bool = True, *, cache_dir: str | Path | None = None, **options):
-        root = Path(root)
-        part = 0 if train else 1
-        mat = root / ("train", "test")[part] / "gt.mat"
-        for layout in TEXT_LAYOUTS:
-            if (root / layout.images[part]).is_dir():
-                annotations = read_text_files(root / layout.images[part], root / layout.texts[part], layout.prefix)
-                break
-        else:
-            if not mat.is_file():
-                expected = " or ".join(
-                    [*(f"{layout.images[part]}/" for layout in TEXT_LAYOUTS), f"{mat.parent.name}/gt.mat"]
-                )
-                raise UserError(
-                    f"{root}: no sample dataset: expected {expected} there; see 'Data layouts' in the README"
-                )
-            annotations = read_synthtext(mat, cache_dir)
-        super().__init__(annotations, train, **options)
+        super().__init__(open_sample(root, train, cache_dir), train, **options)
 
 
 class MergedDataset(Dataset):

@@ -1,14 +1,13 @@
 """Training samples per second of one worker, against the floor and against the usual slow way.
 
-    python3 -m benchmarks.data [--frames 48] [--seconds 5]
+    python3 -m benchmarks.data [--frames 48] [--seconds 8]
 
 Renders frames of SynthText's size (600x450) and of a video's (1280x720) and takes crops of 280x280 from them.
 Floor: `cv2.imread` and one `warpAffine`. Slow: `benchmarks.slow`. Ours: batches of crops and targets, ready for
-the network. All in one process on one thread, in turns; the median of several rounds is given. In a worker: the
+the network. All in one process on one thread, in turns; the medians of twelve rounds are given. In a worker: the
 same through a worker process, with the way of the batches from there to here.
 """
 
-import statistics
 import tempfile
 import time
 from collections.abc import Callable
@@ -76,8 +75,8 @@ def loader_samples_per_second(loader: DataLoader, count: int) -> float:
     return images / (time.perf_counter() - start)
 
 
-def measure(annotations: Annotations, seconds: float, rounds: int = 5) -> dict[str, float]:
-    """Median samples per second of each way."""
+def measure(annotations: Annotations, seconds: float, rounds: int = 12) -> dict[str, np.ndarray]:
+    """Samples per second of each way in each round."""
     dataset, transform, rng = TextDataset(annotations), TrainTransform(), np.random.default_rng(0)
     paths = [annotations.path(number) for number in range(len(annotations))]
     ways = {
@@ -92,14 +91,14 @@ def measure(annotations: Annotations, seconds: float, rounds: int = 5) -> dict[s
             found[name].append(samples_per_second(way, len(paths), seconds / rounds))
         for name, loader in loaders.items():
             found[name].append(loader_samples_per_second(loader, round(250 * seconds / rounds)))
-    return {name: statistics.median(values) for name, values in found.items()}
+    return {name: np.array(values) for name, values in found.items()}
 
 
 def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("--frames", type=whole_number(2), default=48, metavar="N",
                         help="of either size (default %(default)s)")  # fmt: skip
-    parser.add_argument("--seconds", type=whole_number(1), default=5, metavar="S",
+    parser.add_argument("--seconds", type=whole_number(1), default=8, metavar="S",
                         help="for each way and size (default %(default)s)")  # fmt: skip
     args = parser.parse_args()
     torch.set_num_threads(1)
@@ -109,8 +108,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for height, width in SIZES:
             found = measure(render(Path(folder), height, width, args.frames), args.seconds)
-            speeds = " | ".join(f"{found[name]:.0f}" for name in ("floor", "ours", "ours, in a worker", "slow"))
-            ratios = f"{found['floor'] / found['ours']:.2f} | {found['ours'] / found['slow']:.1f}"
+            names = "floor", "ours", "ours, in a worker", "slow"
+            speeds = " | ".join(f"{np.median(found[name]):.0f}" for name in names)
+            to_floor, to_slow = (np.median(found[name] / found[other]) for name, other in (names[:2], names[1::2]))
+            ratios = f"{to_floor:.2f} | {to_slow:.1f}"
             print(f"| {width}x{height} | {speeds} | {ratios} |")
 
 

@@ -63,9 +63,9 @@ def slow_maps(quads: np.ndarray, ignored: np.ndarray, height: int, width: int) -
         theta, shrinkage = float(box.theta[0]), SHRINK_RATIO * whole.sizes[word].min()
         covered = np.zeros((rows, columns), np.uint8)
         cv2.fillPoly(covered, [np.rint(box.corners()[0]).astype(np.int32)], 1)
-        corners = box.corners()[0]
+        corners = np.pad(box.corners()[0], ((0, 0), (0, 1)))
         for y, x in np.argwhere(covered):
-            point = np.array([x, y], float)
+            point = np.array([x, y, 0.0])
             distances = [distance_to_line(corners[edge], corners[(edge + 1) % 4], point) for edge in range(4)]
             if min(distances) < 0:
                 continue
@@ -78,6 +78,7 @@ def slow_maps(quads: np.ndarray, ignored: np.ndarray, height: int, width: int) -
 
 
 def distance_to_line(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> float:
-    """Positive to the right of start -> end on the picture: inside a clockwise quad."""
-    edge, way = end - start, point - start
-    return (edge[0] * way[1] - edge[1] * way[0]) / np.linalg.norm(edge)
+    """(3,) each, the third number 0. Written as in EAST's public code and its many copies, but for the sign:
+    positive to the right of start -> end on the picture, inside a clockwise quad."""
+    area = np.cross(end - start, point - start)
+    return np.copysign(np.linalg.norm(area) / np.linalg.norm(end - start), area[2])

@@ -284,7 +284,9 @@ def _read_mat(file: Path) -> tuple[Names, Iterator[tuple[Cell, Cell | None]]]:
     dontcare is `utils.convert`'s: which words are `###`; SynthText has none. Raises `Damaged`.
     """
     columns = read_columns(file, _COLUMNS)
-    names = Names.pack(file_name_of(cell, file) for cell in columns["imnames"][1])
+    count, cells = columns["imnames"]
+    bar = tqdm(cells, desc=f"{file}: first use, names", total=count, unit="img", leave=False, disable=None)
+    names = Names.pack(file_name_of(cell, file) for cell in bar)
     marks = columns["dontcare"][1] if "dontcare" in columns else itertools.repeat(None)
     return names, zip(columns["wordBB"][1], marks, strict=False)
 

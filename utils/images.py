@@ -14,6 +14,8 @@ MAX_PIXELS = 100_000_000
 """A JPEG or PNG that claims more is left out before it fills the memory (300 MB as RGB)."""
 
 _TAIL_BYTES = 1 << 16
+_IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.11 has it, and saves a copy of the picture
+_WHOLE = cv2.IMREAD_COLOR if _IN_RGB is None else _IN_RGB
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
 
 
@@ -70,7 +72,7 @@ def read_picture(path: str | Path, shrinkage: Callable[[int, int], float] | None
         image = _decode(path, data, _REDUCED[reduced])
         if image.shape[:2] == tuple(math.ceil(side / reduced) for side in header.size):
             return Picture(image, header.size, reduced)
-    image = _decode(path, data, cv2.IMREAD_COLOR)
+    image = _decode(path, data, _WHOLE)
     return Picture(image, image.shape[:2], 1)
 
 
@@ -81,7 +83,7 @@ def _decode(path: str | Path, data: np.ndarray, how: int) -> np.ndarray:
         raise UnreadableImage(f"{path}: {getattr(error, 'err', None) or 'too large for the memory'}") from None
     if image is None:
         raise UnreadableImage(f"{path}: not a picture that OpenCV can read")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image if how == _IN_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 def _reduction(header: ImageHeader, shrinkage: Callable[[int, int], float]) -> int:
