@@ -1,7 +1,7 @@
 """A network over all frames of a loader: its loss, its detections, its score."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +10,16 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from utils.augmentation import invert, transform_points
 from utils.decode import decode
+from utils.detector import to_frame
 from utils.errors import UserError
 from utils.evaluation import Evaluation, evaluate
+from utils.icdar_files import whole_pixels
 from utils.maps import hide_padding, normalise
 from utils.problems import Problems
+
+FrameDetections = list[tuple[np.ndarray, np.ndarray]]
+"""Of each frame: quads (K, 4, 2) in the file's pixels, within the picture, and scores (K,)."""
 
 
 class Validation(NamedTuple):
@@ -23,11 +27,12 @@ class Validation(NamedTuple):
     evaluation: Evaluation
     frames: list
     """`datasets.Frame` of each image, without pixels, in the loader's order."""
-    detections: list[tuple[np.ndarray, np.ndarray]]
-    """Of each frame: quads (K, 4, 2) in the file's pixels, whole numbers as ICDAR's files have, and scores."""
+    detections: FrameDetections
     problems: Problems
     images_per_second: float
     """Reading, network, decoding together."""
+    sweep: dict[float, FrameDetections]
+    """Score threshold -> what is detected with it, for the thresholds that were asked for."""
 
 
 @torch.inference_mode()
@@ -38,11 +43,18 @@ def validate(
     device: torch.device,
     score_threshold: float,
     nms_threshold: float,
+    *,
+    sweep: Sequence[float] = (),
 ) -> Validation:
-    """Measure a network; its training mode is left as it was. loss_sums: `loss.loss_sums`."""
+    """Measure a network; its training mode is left as it was. loss_sums: `loss.loss_sums`.
+
+    sweep: other score thresholds with which the same maps are decoded, too.
+    """
     was_training = model.training
     model.eval()
-    totals, frames, detections, problems = None, [], [], Problems()
+    totals, frames, problems = None, [], Problems()
+    thresholds = dict.fromkeys([score_threshold, *sweep])
+    detections: dict[float, FrameDetections] = {threshold: [] for threshold in thresholds}
     start = time.perf_counter()
     for batch in tqdm(loader, desc="validate", unit="batch", leave=False, disable=None):
         if isinstance(batch, Problems):
@@ -52,13 +64,26 @@ def validate(
         prediction = model(normalise(batch.images.to(device, non_blocking=True)))
         sums = loss_sums(prediction, batch.target.to(device))
         totals = sums if totals is None else type(sums)(*map(torch.add, totals, sums))
-        found = decode(hide_padding(prediction, [frame.size for frame in batch.frames]), score_threshold, nms_threshold)
-        for frame, (quads, scores) in zip(batch.frames, found, strict=True):
-            frames.append(frame)
-            detections.append((np.rint(transform_points(quads, invert(frame.matrix))), scores))
+        hidden = hide_padding(prediction, [frame.size for frame in batch.frames])
+        for threshold, found in detections.items():
+            for frame, words in zip(batch.frames, decode(hidden, threshold, nms_threshold), strict=True):
+                found.append(to_frame(*words, frame))
+        frames.extend(batch.frames)
     seconds = time.perf_counter() - start
     model.train(was_training)
     if not frames:
         raise UserError(f"none of the {len(loader.sampler)} images could be read:\n{problems}")
-    evaluation = evaluate([frame.words for frame in frames], detections)
-    return Validation(totals.loss().item(), evaluation, frames, detections, problems, len(frames) / seconds)
+    return Validation(
+        totals.loss().item(),
+        evaluate_frames(frames, detections[score_threshold]),
+        frames,
+        detections[score_threshold],
+        problems,
+        len(frames) / seconds,
+        {threshold: detections[threshold] for threshold in sweep},
+    )
+
+
+def evaluate_frames(frames: list, detections: FrameDetections) -> Evaluation:
+    """The score of detections as their files would have them: in whole pixels."""
+    return evaluate([frame.words for frame in frames], [whole_pixels(quads) for quads, _ in detections])
