@@ -8,6 +8,7 @@ import numpy as np
 from utils.annotations import Words
 from utils.evaluation import Evaluation, Overlaps, assign, find_overlaps, summarise
 from utils.geometry import min_area_rectangles
+from utils.results import format_table
 
 SIZE_STEPS = (0, 8, 16, 32, 64, np.inf)
 """Bounds of the classes by a word's short side, in pixels of the frame."""
@@ -139,3 +140,13 @@ def bin_rows(title: str, bins: Sequence[Bin]) -> list[list[str]]:
         name = f"{each.low:g} or more" if np.isinf(each.high) else f"{each.low:g} to {each.high:.0f}"
         rows.append([name, str(each.words), f"{each.recall:.3f}", str(each.detections), f"{each.precision:.3f}"])
     return rows
+
+
+def describe_kinds(ground_truth: Sequence[Words], quads: Sequence[np.ndarray]) -> str:
+    """Two tables: recall and precision by the words' size and by their rotation."""
+    by_size = breakdown(ground_truth, quads, short_sides, SIZE_STEPS)
+    by_angle = breakdown(ground_truth, quads, rotations, ANGLE_STEPS)
+    return "\n\n".join(
+        format_table(bin_rows(title, bins))
+        for title, bins in (("short side, pixels", by_size), ("rotation, degrees", by_angle))
+    )

@@ -49,9 +49,10 @@ def number(low: float, high: float = float("inf")):
     return parse
 
 
-def add_detection_options(group) -> None:
-    """How whole frames are looked at: in validation and in tests."""
-    group.add_argument("--val-short-side", type=whole_number(1), default=WholeFrame.short_side, metavar="PX",
+def add_detection_options(group, *names: str) -> None:
+    """How whole frames are looked at: in validation and in tests. names: of the option for their size."""
+    names = names or ("--val-short-side",)
+    group.add_argument(*names, type=whole_number(1), default=WholeFrame.short_side, metavar="PX",
                        help="short side of whole frames, in pixels (default %(default)s)")  # fmt: skip
     group.add_argument("--score-threshold", type=number(0, 1), default=SCORE_THRESHOLD, metavar="P",
                        help="least probability of a text cell (default %(default)s)")  # fmt: skip
@@ -59,9 +60,11 @@ def add_detection_options(group) -> None:
                        help="of two words with more overlap the weaker goes (default %(default)s)")  # fmt: skip
 
 
-def add_machine_options(group) -> None:
+def add_machine_options(group, *, workers: bool = True) -> None:
     group.add_argument("--ngpus", type=whole_number(0), default=1, metavar="N",
                        help="GPUs to use; 0, or a machine without one: the CPU (default %(default)s)")  # fmt: skip
+    if not workers:
+        return
     group.add_argument("--num-workers", type=whole_number(0), metavar="N",
                        help="processes that read data (default: 1 on the CPU, else one a core, at most 8)")  # fmt: skip
 

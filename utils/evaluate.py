@@ -14,17 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.analysis import (
-    ANGLE_STEPS,
-    SIZE_STEPS,
-    average_precision,
-    bin_rows,
-    breakdown,
-    curve_rows,
-    rotations,
-    short_sides,
-    threshold_curve,
-)
+from utils.analysis import average_precision, curve_rows, describe_kinds, threshold_curve
 from utils.annotations import Words
 from utils.cli import Parser
 from utils.errors import UserError, run_script
@@ -78,16 +68,6 @@ def known_scores(found: list[Detections]) -> list[np.ndarray] | None:
     if not any(len(each.quads) for each in found) or any(len(each.quads) and each.scores is None for each in found):
         return None
     return [np.zeros(0) if each.scores is None else each.scores for each in found]
-
-
-def describe_kinds(truth: list[Words], quads: list[np.ndarray]) -> str:
-    """Two tables: recall and precision by the words' size and by their rotation."""
-    by_size = breakdown(truth, quads, short_sides, SIZE_STEPS)
-    by_angle = breakdown(truth, quads, rotations, ANGLE_STEPS)
-    return "\n\n".join(
-        format_table(bin_rows(title, bins))
-        for title, bins in (("short side, pixels", by_size), ("rotation, degrees", by_angle))
-    )
 
 
 if __name__ == "__main__":
