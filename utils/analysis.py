@@ -138,7 +138,8 @@ def bin_rows(title: str, bins: Sequence[Bin]) -> list[list[str]]:
     rows = [[title, "words", "recall", "detections", "precision"]]
     for each in bins:
         name = f"{each.low:g} or more" if np.isinf(each.high) else f"{each.low:g} to {each.high:.0f}"
-        rows.append([name, str(each.words), f"{each.recall:.3f}", str(each.detections), f"{each.precision:.3f}"])
+        recall, precision = (f"{share:.3f}".replace("nan", "-") for share in (each.recall, each.precision))
+        rows.append([name, str(each.words), recall, str(each.detections), precision])
     return rows
 
 

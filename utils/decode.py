@@ -24,7 +24,7 @@ NMS_THRESHOLD = 0.2
 MERGE_THRESHOLD = 0.5
 """Candidates with more IoU than this tell of the same word."""
 
-MAX_BOXES = 3000
+MAX_BOXES = 2000
 """Merged rows beyond this many (noise, never text) are dropped, those of least weight first."""
 
 
@@ -145,9 +145,9 @@ def _overlapping(quads: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nd
     rectangles = shapely.box(*boxes.T)
     first, second = shapely.STRtree(rectangles).query(rectangles)
     first, second = first[first < second], second[first < second]
-    # Their intersection is no larger than that of their bounding boxes.
+    # Their intersection is no larger than that of their bounding boxes, nor than the smaller of the two.
     sides = np.minimum(boxes[first, 2:], boxes[second, 2:]) - np.maximum(boxes[first, :2], boxes[second, :2])
-    most = sides[:, 0] * sides[:, 1]
+    most = np.minimum(sides[:, 0] * sides[:, 1], np.minimum(areas[first], areas[second]))
     near = most > threshold * (areas[first] + areas[second] - most)
     first, second = first[near], second[near]
     hit = pairwise_iou(quads[first], quads[second]) > threshold

@@ -18,7 +18,7 @@ MATCHED, FALSE_ALARM, FOUND_WORD, MISSED, DONT_CARE_COLOUR = (
 def draw_detections(image: np.ndarray, words: Words, quads: np.ndarray, matching: Matching | None = None) -> np.ndarray:
     """A copy of the (H, W, 3) RGB image with its words and detections, in the colours above.
 
-    Don't-care words and detections in them are dashed; misses and false alarms have their name beside them.
+    Don't-care words and detections in them are dashed; missed words have a tag above, false alarms below.
     """
     matching = matching or match(words, whole_pixels(quads))
     hit_words = {word for word, _ in matching.pairs}
@@ -39,7 +39,7 @@ def draw_detections(image: np.ndarray, words: Words, quads: np.ndarray, matching
             _label(image, quad, "missed", MISSED)
     for number, quad in enumerate(quads):
         if number not in hits and not matching.ignored_detections[number]:
-            _label(image, quad, "false", FALSE_ALARM)
+            _label(image, quad, "false", FALSE_ALARM, below=True)
     return image
 
 
@@ -73,14 +73,17 @@ def _dashes(image: np.ndarray, quad: np.ndarray, colour: tuple[int, int, int]) -
             cv2.line(image, *_fixed_point(ends).tolist(), colour, _thickness(image), cv2.LINE_AA, _SHIFT)
 
 
-def _label(image: np.ndarray, quad: np.ndarray, text: str, colour: tuple[int, int, int]) -> None:
-    """The text above the quad, or where the picture's border leaves room."""
+def _label(image: np.ndarray, quad: np.ndarray, text: str, colour: tuple[int, int, int], below: bool = False) -> None:
+    """A tag above the quad, or below it, or where the picture's border leaves room."""
     scale = max(0.35, min(image.shape[:2]) / 1400)
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
+    width, height = width + 4, height + 6
+    top = quad[:, 1].max() + 2 if below else quad[:, 1].min() - height - 2
     x = int(np.clip(quad[:, 0].min(), 0, max(image.shape[1] - width, 0)))
-    y = int(np.clip(quad[:, 1].min() - 3, height, image.shape[0]))
-    cv2.putText(image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.putText(image, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, 1, cv2.LINE_AA)
+    y = int(np.clip(top, 0, max(image.shape[0] - height, 0)))
+    cv2.rectangle(image, (x, y), (x + width, y + height), colour, cv2.FILLED)
+    place = x + 2, y + height - 3
+    cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
 
 
 def _fixed_point(points: np.ndarray) -> np.ndarray:

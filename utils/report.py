@@ -31,6 +31,7 @@ table { border-collapse: collapse; } td { padding: .1rem 1.2rem .1rem 0; }
 .legend i { display: inline-block; width: 1.4rem; height: .8rem; margin-right: .4rem; vertical-align: middle; }
 .frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(400px, 1fr)); gap: 1rem; }
 figure { margin: 0; } figure img { width: 100%; display: block; background: #ddd; }
+summary { cursor: pointer; margin: 1rem 0; }
 figcaption { font-size: .85rem; overflow-wrap: anywhere; } figcaption b { font-variant-numeric: tabular-nums; }
 """
 
@@ -98,7 +99,8 @@ def render_page(scores: list[FrameScore], metrics: Mapping[str, object], tables:
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Detections</title>\n'
         f"<style>{_STYLE}</style></head>\n<body>\n<h1>Detections on {len(scores)} frames, the worst first</h1>\n"
-        f'<p class="legend">{legend}</p>\n<table>{rows}</table>\n<pre>{html.escape(tables)}</pre>\n'
+        f'<p class="legend">{legend}</p>\n<table>{rows}</table>\n'
+        f"<details><summary>Tables</summary><pre>{html.escape(tables)}</pre></details>\n"
         f'<div class="frames">\n{figures}</div>\n</body>\n</html>\n'
     )
 
