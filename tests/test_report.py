@@ -7,14 +7,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
+from datasets import EpochSampler, SampleDataset, make_loader
+from loss import loss_sums
+from test_sample import merge_scales, short_sides
 from tests.test_targets import box, words_of
 from utils.analysis import THRESHOLDS
-from utils.detector import load_detector
+from utils.checkpoint import load_model
+from utils.detector import FrameView, load_detector
 from utils.drawing import DONT_CARE_COLOUR, FALSE_ALARM, FOUND_WORD, MATCHED, MISSED, draw_detections, draw_quads
 from utils.evaluation import Evaluation
 from utils.report import FrameScore, render_page
 from utils.timing import time_stages
+from utils.validation import validate
 
 
 class Links(HTMLParser):
@@ -61,19 +67,33 @@ def test_metrics(measured):
     assert "rotation, degrees" in printed
 
 
-def test_the_sweep_is_the_score_at_that_threshold(measured, rendered, small_checkpoint, run_script, tmp_path):
-    """What `--sweep` says of a threshold is what a run with it gives."""
-    out, _ = measured
-    run_script(
-        "test_sample.py", "--test-folder-sample", rendered / "frames", "--pretrain-model", small_checkpoint, "--prune",
-        "--short-side", 64, "--multi-scale", 48, "--output-dir", tmp_path, "--num-workers", 0, "--batch-size", 2,
-        "--score-threshold", 0.4,
-    )  # fmt: skip
-    again = json.loads((tmp_path / "metrics.json").read_text())
-    row = next(row for row in json.loads((out / "metrics.json").read_text())["sweep"] if row["score_threshold"] == 0.4)
-    assert {name: again[name] for name in row if name != "score_threshold"} == {
-        name: value for name, value in row.items() if name != "score_threshold"
-    }
+def test_the_sweep_is_the_score_at_that_threshold(rendered, small_checkpoint):
+    model, _ = load_model(small_checkpoint)
+    dataset = SampleDataset(rendered / "frames", train=False, transform=FrameView(64))
+    loader, device = make_loader(dataset, EpochSampler(dataset), 2, 0), torch.device("cpu")
+    swept = validate(model, loader, loss_sums, device, 0.6, 0.2, sweep=(0.5, 0.6))
+    alone = validate(model, loader, loss_sums, device, 0.5, 0.2)
+    assert alone.sweep == {}
+    for words, same, other in zip(swept.sweep[0.5], alone.detections, swept.sweep[0.6], strict=True):
+        assert np.array_equal(words[0], same[0])
+        assert len(words[0]) > len(other[0])
+    assert swept.sweep[0.6] == swept.detections
+
+
+def test_merging_scales_keeps_the_best_of_each_word():
+    first = [(np.array([box(0, 0, 90, 30), box(0, 50, 90, 80)], float), np.array([0.9, 0.5]))]
+    second = [(np.array([box(2, 0, 92, 30), box(200, 50, 290, 80)], float), np.array([0.8, 0.7]))]
+    [(quads, scores)] = merge_scales([first, second], 0.2)
+    assert quads.tolist() == [box(0, 0, 90, 30), box(200, 50, 290, 80), box(0, 50, 90, 80)]
+    assert scores.tolist() == [0.9, 0.7, 0.5]
+    nothing = [(np.zeros((0, 4, 2), np.float32), np.zeros(0, np.float32))]
+    assert len(merge_scales([nothing, nothing], 0.2)[0][0]) == 0
+
+
+def test_short_sides():
+    assert short_sides(280, None) == [280]
+    assert short_sides(280, []) == [280, 196, 392]
+    assert short_sides(280, [560, 280]) == [280, 560]
 
 
 def test_files(measured, rendered):
