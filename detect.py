@@ -39,6 +39,9 @@ __all__ = ["Detector", "load_detector"]
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
 """What is taken for a video in a folder; a file that is named itself may have any suffix."""
 
+LONGEST_JPEG = 65_500
+"""Pixels: OpenCV writes none with a longer side."""
+
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
@@ -84,7 +87,7 @@ def main(args: argparse.Namespace) -> None:
     for source in tqdm(sources, desc="detect", unit="input", leave=False, disable=None):
         try:
             if isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES:
-                detect_picture(source, detector, output)
+                detect_picture(source, detector, output, problems)
             else:
                 detect_video(source, detector, output, args.every, problems)
         except (UnreadableImage, UnreadableVideo) as error:
@@ -161,13 +164,17 @@ def natural_order(path: Path) -> list:
     return [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in re.split(r"(\d+)", str(path))]
 
 
-def detect_picture(path: Path, detector: Detector, output: Output) -> None:
+def detect_picture(path: Path, detector: Detector, output: Output, problems: Problems) -> None:
     image = read_image(path)
     quads, scores = detector.detect(image)
     name = output.name(path)
     output.write(name, path, None, quads, scores)
-    if output.pictures:
-        write_image(output.folder / f"det_{name}.jpg", draw_quads(image, quads))
+    if not output.pictures:
+        return
+    if max(image.shape) > LONGEST_JPEG:
+        problems.add("pictures too long for a JPEG, not written", f"{path}: {max(image.shape)} pixels")
+        return
+    write_image(output.folder / f"det_{name}.jpg", draw_quads(image, quads))
 
 
 def detect_video(source: Path | int, detector: Detector, output: Output, every: int, problems: Problems) -> None:

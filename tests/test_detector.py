@@ -244,6 +244,15 @@ class TestScript:
         line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out")
         refuses(*line, sound, parts=["none of the 1 inputs", "sound.wav"])
 
+    def test_a_picture_too_long_to_be_drawn(self, tmp_path, small_checkpoint, run_script):
+        cv2.imwrite(str(tmp_path / "long.bmp"), np.zeros((3, 66_000, 3), np.uint8))
+        process = run_script(
+            "detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--short-side", 64,
+            "--score-threshold", 1, tmp_path / "long.bmp",
+        )  # fmt: skip
+        assert "1 pictures too long" in process.stdout
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["res_long.txt"]
+
     def test_inputs(self, tmp_path):
         for name in ("b_10.jpg", "b_9.jpg", "c.mp4", "notes.txt"):
             (tmp_path / name).touch()

@@ -35,7 +35,7 @@ class Timing(NamedTuple):
 
 
 def time_stages(
-    detector: Detector, paths: Sequence[Path], batch_size: int, *, batches: int = 30, seconds: float = 10
+    detector: Detector, paths: Sequence[Path], batch_size: int, *, batches: int = 15, seconds: float = 10
 ) -> Timing:
     """Time a detector on these pictures, over and over, one stage after the other in this process.
 
