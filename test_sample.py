@@ -2,9 +2,12 @@
 
     python3 test_sample.py --test-folder-sample SAMPLE --batch-size 1 --batches-before-train 1 \\
         --pretrain-model CKPT [--prune] [--output-dir OUT]
+    python3 test_sample.py ... --sweep                        # which --score-threshold is best
+    python3 test_sample.py ... --short-side 280 --multi-scale 400 560
 
-Prints loss, precision, recall and hmean (ICDAR 2015 protocol) and images/s. Writes to --output-dir: a
-picture of each frame with its boxes, res_*.txt in ICDAR's format, metrics.json.
+Prints loss, precision, recall and hmean (ICDAR 2015 protocol), by size and rotation, and where the time
+goes. Writes to --output-dir: index.html with a picture of each frame, the worst first; res_*.txt in
+ICDAR's format; metrics.json.
 """
 
 import argparse
@@ -13,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from torch import nn
 
 from datasets import EpochSampler, SampleDataset, make_loader
 from loss import loss_sums
+from utils.analysis import THRESHOLDS, average_precision, best_threshold, curve_rows, describe_kinds
 from utils.augmentation import WholeFrame
 from utils.checkpoint import check_pruned, load_model
 from utils.cli import (
@@ -30,11 +34,21 @@ from utils.cli import (
     whole_number,
 )
 from utils.cost import count_macs, count_parameters, describe_cost, milliseconds_per_frame
-from utils.drawing import draw_detections, write_image
+from utils.decode import suppress
+from utils.detector import Detector
 from utils.errors import run_script
-from utils.images import read_image
+from utils.icdar_files import whole_pixels
 from utils.maps import padded_size
-from utils.validation import Validation, validate
+from utils.report import write_report
+from utils.results import format_table
+from utils.timing import Timing, time_stages
+from utils.validation import FrameDetections, Validation, evaluate_frames, validate
+
+MULTI_SCALE = 0.7, 1.4
+"""What --multi-scale multiplies the short side by where no numbers are given."""
+
+PRINTED = ("images", "loss", "precision", "recall", "hmean", "average_precision", "images_per_second",
+           "milliseconds_per_frame")  # fmt: skip
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -57,7 +71,18 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--output-dir", type=Path, metavar="DIR", help="folder for pictures, res_*.txt, metrics.json")
     add_cache_option(parser)
-    add_detection_options(parser)
+    parser.add_argument(
+        "--sweep", action="store_true", help="score the same maps at other score thresholds, too, and tell the best"
+    )
+    parser.add_argument(
+        "--multi-scale",
+        type=whole_number(1),
+        nargs="*",
+        metavar="PX",
+        help="look at these short sides as well and keep the best of all words (without a number: 0.7 and 1.4 times "
+        "the short side)",
+    )
+    add_detection_options(parser, "--short-side", "--val-short-side")
     add_machine_options(parser)
     return parser.parse_args(arguments)  # fmt: skip
 
@@ -68,50 +93,95 @@ def main(args: argparse.Namespace) -> None:
     model, _ = load_model(args.pretrain_model)
     check_pruned(args.pretrain_model, model, args.prune)
     model.to(device)
-    view = WholeFrame(args.val_short_side)
-    dataset = SampleDataset(args.test_folder_sample, train=False, transform=view, cache_dir=args.cache_dir)
+    sides = short_sides(args.short_side, args.multi_scale)
+    dataset = open_frames(args, sides[0])
     if dataset.problems:
         print(f"test data, left out or repaired:\n{dataset.problems}")
     if args.output_dir:
         args.output_dir.mkdir(parents=True, exist_ok=True)
-    loader = make_loader(dataset, EpochSampler(dataset), args.batch_size, count_workers(args.num_workers, device))
     print(f"device     {describe_device(device, args.ngpus)}")
 
-    result = validate(model, loader, loss_sums, device, args.score_threshold, args.nms_threshold)
-
-    if result.problems:
-        print(f"left out or repaired while reading:\n{result.problems}")
-    size = padded_size(*result.frames[0].size)
+    looks = [look(args, model, device, side) for side in sides]
+    first = looks[0]
+    if first.problems:
+        print(f"left out or repaired while reading:\n{first.problems}")
+    words = [frame.words for frame in first.frames]
+    detections = merge_scales([each.detections for each in looks], args.nms_threshold)
+    quads = [whole_pixels(found) for found, _ in detections]
+    sweep = {
+        threshold: merge_scales([each.sweep[threshold] for each in looks], args.nms_threshold)
+        for threshold in first.sweep
+    }
+    curve = {threshold: evaluate_frames(first.frames, found) for threshold, found in sweep.items()}
+    ranked = sweep[min(sweep)] if sweep else detections
+    timing = time_detector(args, model, device, first.frames)
+    size = padded_size(*first.frames[0].size)
     print(f"network    {'pruned' if model.pruned else 'original'}, {describe_cost(model, *size)}")
     metrics = {
-        "loss": result.loss,
-        **result.evaluation._asdict(),
-        "images": len(result.frames),
-        "images_per_second": result.images_per_second,
+        "loss": first.loss,
+        **evaluate_frames(first.frames, detections)._asdict(),
+        "average_precision": average_precision(
+            words, [whole_pixels(found) for found, _ in ranked], [scores for _, scores in ranked]
+        ),
+        "images": len(first.frames),
+        "images_per_second": len(first.frames) / sum(len(each.frames) / each.images_per_second for each in looks),
         "parameters": count_parameters(model),
         "gmacs": sum(count_macs(model, *size).values()) / 1e9,
         "milliseconds_per_frame": milliseconds_per_frame(model, *size),
         "input_size": size,
+        "short_sides": sides,
+        "timing": timing._asdict(),
+        "sweep": [{"score_threshold": threshold, **scores._asdict()} for threshold, scores in curve.items()],
         "device": describe_device(device, args.ngpus),
         "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
     }
-    for name in ("images", "loss", "precision", "recall", "hmean", "images_per_second", "milliseconds_per_frame"):
+    for name in PRINTED:
         print(f"{name}  {metrics[name]:.4g}")
+    print(f"at a short side of {sides[0]}: {timing.describe()}")
+    tables = describe_kinds(words, quads)
+    if curve:
+        tables += f"\n\n{format_table(curve_rows(curve))}\nbest: --score-threshold {best_threshold(curve):g}"
+    print(f"\n{tables}")
     if args.output_dir:
-        write_results(args.output_dir, result, metrics)
-        print(f"{args.output_dir}: metrics.json, {len(result.frames)} pictures and res_*.txt")
+        (args.output_dir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+        shown = {name: metrics[name] for name in (*PRINTED, "device")} | {"timing": timing.describe()}
+        write_report(args.output_dir, first.frames, detections, shown, tables)
+        print(f"{args.output_dir}: index.html, metrics.json, {len(first.frames)} pictures and res_*.txt")
 
 
-def write_results(folder: Path, result: Validation, metrics: dict) -> None:
-    """metrics.json, and for each frame its picture with boxes and its ICDAR result file."""
-    (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    for frame, (quads, _) in zip(
-        tqdm(result.frames, desc="draw", leave=False, disable=None), result.detections, strict=True
-    ):
-        lines = [",".join(str(int(value)) for value in quad) for quad in np.reshape(quads, (-1, 8))]
-        (folder / f"res_{frame.path.stem}.txt").write_text("".join(f"{line}\r\n" for line in lines), encoding="utf-8")
-        picture = draw_detections(read_image(frame.path), frame.words, quads)
-        write_image(folder / f"{frame.path.stem}.jpg", picture)
+def short_sides(main_side: int, others: list[int] | None) -> list[int]:
+    """The short sides to look at, the main one first. others: of --multi-scale, None without it."""
+    if others is not None and not others:
+        others = [round(main_side * factor) for factor in MULTI_SCALE]
+    return list(dict.fromkeys([main_side, *(others or [])]))
+
+
+def open_frames(args: argparse.Namespace, side: int) -> SampleDataset:
+    return SampleDataset(args.test_folder_sample, train=False, transform=WholeFrame(side), cache_dir=args.cache_dir)
+
+
+def look(args: argparse.Namespace, model: nn.Module, device: torch.device, side: int) -> Validation:
+    """All frames at one short side."""
+    dataset = open_frames(args, side)
+    loader = make_loader(dataset, EpochSampler(dataset), args.batch_size, count_workers(args.num_workers, device))
+    thresholds = THRESHOLDS if args.sweep else ()
+    return validate(model, loader, loss_sums, device, args.score_threshold, args.nms_threshold, sweep=thresholds)
+
+
+def merge_scales(scales: list[FrameDetections], nms_threshold: float) -> FrameDetections:
+    """Of each frame's words at all scales, the best of those that overlap."""
+    if len(scales) == 1:
+        return scales[0]
+    merged = []
+    for found in zip(*scales, strict=True):
+        quads, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        merged.append(suppress(quads, scores, nms_threshold))
+    return merged
+
+
+def time_detector(args: argparse.Namespace, model: nn.Module, device: torch.device, frames: list) -> Timing:
+    detector = Detector(model, args.short_side, args.score_threshold, args.nms_threshold, device)
+    return time_stages(detector, [frame.path for frame in frames], args.batch_size)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 import numpy as np
+import pytest
 import torch
 
+from benchmarks.decode import noisy_prediction, words_in_a_grid
+from benchmarks.plain_decode import decode_plain, decode_sequential
 from tests.test_targets import as_prediction, box, words_of
 from utils.decode import decode, merge_words, suppress
-from utils.geometry import pairwise_iou
+from utils.evaluation import evaluate
+from utils.geometry import least_iou, pairwise_iou
 from utils.maps import Prediction, hide_padding
 from utils.targets import encode
 
@@ -89,3 +93,72 @@ def test_padding_holds_no_text():
     hidden = hide_padding(maps, [(18, 13)])
     assert torch.isfinite(hidden.confidence[0, 0]).nonzero().max(0).values.tolist() == [4, 3]
     assert torch.isfinite(maps.confidence).all()
+
+
+class TestAgainstThePlainVersion:
+    """`benchmarks.plain_decode`: loops over cells, a shapely polygon for every pair."""
+
+    @pytest.mark.parametrize("noise", [0, 1, 3])
+    def test_the_same_boxes(self, noise):
+        targets = [
+            encode(words_in_a_grid(*grid, seed), 192, 640) for grid, seed in [((4, (200, 40)), 1), ((9, (90, 24)), 2)]
+        ]
+        maps = noisy_prediction(targets, noise=noise)
+        for ours, plain in zip(decode(maps, 0.5, 0.2), decode_plain(maps, 0.5, 0.2), strict=True):
+            assert len(ours[0]) == len(plain[0]) > 2
+            # equal scores of two words may stand in either order
+            order, plain_order = (np.lexsort(np.rint(quads[:, 0].T)) for quads in (ours[0], plain[0]))
+            assert np.allclose(ours[0][order], plain[0][plain_order], atol=2e-3)
+            assert np.allclose(ours[1][order], plain[1][plain_order], atol=1e-5)
+
+    def test_the_same_boxes_of_noise(self):
+        generator = torch.Generator().manual_seed(0)
+        maps = Prediction(*(torch.rand(1, channels, 12, 30, generator=generator) for channels in (1, 4, 1)))
+        maps = Prediction((maps.confidence - 0.6) * 10, maps.distances * 30 + 1, maps.angle * 1.5)
+        (quads, scores), (plain_quads, plain_scores) = decode(maps, 0.5, 0.2)[0], decode_plain(maps, 0.5, 0.2)[0]
+        assert len(quads) > 10
+        assert np.allclose(scores, plain_scores, atol=1e-5)
+        assert np.allclose(quads, plain_quads, atol=2e-3)
+
+    def test_hmean_no_lower_than_by_sequential_merging(self):
+        words = [words_in_a_grid(4, (200, 40), seed) for seed in range(4)]
+        maps = noisy_prediction([encode(each, 192, 640) for each in words], noise=3)
+        ours, sequential = (evaluate(words, decoder(maps, 0.5, 0.2)) for decoder in (decode, decode_sequential))
+        assert ours.hmean >= sequential.hmean
+
+
+def test_least_iou_is_never_more_than_the_iou():
+    rng = np.random.default_rng(0)
+    first = np.array([box(0, 0, width, height) for width, height in rng.uniform(5, 80, (500, 2))])
+    second = first + rng.normal(0, 1, (500, 1, 1)) + rng.normal(0, 1, first.shape)
+    least, exact = least_iou(first, second), pairwise_iou(first, second)
+    assert (least <= exact + 1e-9).all()
+    assert least.mean() > 0.7 * exact.mean()
+    assert least_iou(first[:1] * 0, second[:1]) == 0
+
+
+def test_cells_that_are_no_numbers_are_no_text():
+    maps = blank()
+    maps.confidence[0, 0, 5, 10:16] = 2.0
+    maps.distances[0, :, 5, 10:16] = 10.0
+    maps.angle[:] = np.pi / 4
+    assert len(decode(maps)[0][0]) == 1
+    maps.confidence[0, 0, 5, 10] = torch.nan
+    maps.confidence[0, 0, 5, 11] = torch.inf
+    maps.distances[0, 2, 5, 12] = torch.nan
+    maps.distances[0, 1, 5, 13] = torch.inf
+    maps.angle[0, 0, 5, 14] = torch.nan
+    quads, scores = decode(maps)[0]
+    assert np.allclose(quads, [box(50, 10, 70, 30)])  # of the last cell alone
+    assert (scores < 1).all()
+    assert [len(quads) for quads, _ in decode(Prediction(*(each * torch.nan for each in maps)))] == [0]
+    assert decode(Prediction(*(each[:0] for each in maps))) == []
+
+
+@pytest.mark.parametrize("threshold", [0, 1])
+def test_thresholds_at_their_ends(threshold):
+    maps = hide_padding(blank(8, 8), [(16, 16)])
+    maps.distances[:] = 1.5
+    quads, _ = decode(maps, threshold, 0.2)[0]
+    assert np.isfinite(quads).all()
+    assert (len(quads) > 1) == (threshold == 0)

@@ -60,10 +60,20 @@ def test_empty_sets():
 def test_rotated_and_odd_polygons():
     turned = np.array([[50, 0], [100, 50], [50, 100], [0, 50]])
     assert evaluate([words_of(turned)], [quads(turned[[1, 2, 3, 0]])]).hmean == 1
-    assert evaluate([words_of(turned)], [quads(turned[[0, 2, 1, 3]])]).matched == 0  # a bow-tie, half the area
+    bow_tie = turned[[0, 2, 1, 3]]  # the shoelace area of its halves is 0, so the union is what it covers
+    assert evaluate([words_of(turned)], [quads(bow_tie)]).matched == 1
+    assert evaluate([words_of(bow_tie)], [quads(bow_tie)]).matched == 0  # the union would be negative
     assert evaluate([words_of(turned)], [quads([[5, 5]] * 4)]).detections == 1
 
 
 def test_decodes_results_are_taken_as_they_are():
     truth = [words_of(box(0, 0, 100, 20))]
     assert evaluate(truth, [(quads(box(0, 0, 100, 20)), np.array([0.9]))]).hmean == 1
+
+
+def test_coordinates_lose_their_decimals():
+    truth = [words_of(box(0, 0, 100, 20))]
+    assert evaluate(truth, [quads(box(0, 0, 50.9, 20))]).matched == 0
+    assert evaluate(truth, [quads(box(-0.9, 0, 51.1, 20.9))]).matched == 1
+    with pytest.raises(ValueError, match="not finite"):
+        evaluate(truth, [quads(box(0, 0, np.nan, 20))])

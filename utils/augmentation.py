@@ -39,7 +39,7 @@ class TrainTransform:
     stretch: tuple[float, float] = (0.9, 1.1)
     """Range of the factor on the height."""
     crop: int = 280
-    least_crop: ClassVar[int] = 96
+    least_crop: ClassVar[int] = 68
     """The encoder's deepest map has to have more than one cell, for BatchNorm."""
 
     def __post_init__(self):

@@ -69,30 +69,25 @@ def number(low: float, high: float = float("inf")):
     return parse
 
 
-def add_detection_options(group) -> None:
-    """How whole frames are looked at: in validation and in tests."""
-    option(group, "--val-short-side", whole_number(1), WholeFrame.short_side, "PX", "short side of whole frames")
+def add_detection_options(group, *names: str) -> None:
+    """How whole frames are looked at: in validation and in tests. names: of the option for their size."""
+    names = names or ("--val-short-side",)
+    option(group, names, whole_number(1), WholeFrame.short_side, "PX", "short side of whole frames, in pixels")
     option(group, "--score-threshold", number(0, 1), SCORE_THRESHOLD, "P", "least probability of a text cell")
-    option(
-        group, "--nms-threshold", number(0, 1), NMS_THRESHOLD, "IOU", "of two words with more overlap the weaker goes"
-    )
+    text = "of two words with more overlap the weaker goes"
+    option(group, "--nms-threshold", number(0, 1), NMS_THRESHOLD, "IOU", text)
 
 
 def add_cache_option(group) -> None:
-    option(
-        group,
-        "--cache-dir",
-        str,
-        None,
-        "DIR",
-        "folder for the index of a gt.mat (default: beside it, or the user's cache where that is read-only)",
-    )
+    text = "folder for the index of a gt.mat (default: beside it, or the user's cache where that is read-only)"
+    option(group, "--cache-dir", str, None, "DIR", text)
 
 
-def add_machine_options(group) -> None:
+def add_machine_options(group, *, workers: bool = True) -> None:
     option(group, "--ngpus", whole_number(0), 1, "N", "GPUs to use; 0, or a machine without one: the CPU")
-    option(group, "--num-workers", whole_number(0), None, "N",
-           "processes that read data (default: 1 on the CPU, else one a core, at most 8)")  # fmt: skip
+    if workers:
+        text = "processes that read data (default: 1 on the CPU, else one a core, at most 8)"
+        option(group, "--num-workers", whole_number(0), None, "N", text)
 
 
 def choose_device(ngpus: int, ranks: Ranks = ALONE) -> torch.device:

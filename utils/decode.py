@@ -5,9 +5,14 @@ in a map's row that tell of the same box become one, weighted by their scores. H
 all rows at once; then the rows' boxes of a word are merged with its best one in the same way.
 """
 
-import numpy as np
+import math
+from collections.abc import Iterator
 
-from utils.geometry import bounding_boxes, box_intersections, pairwise_iou, rotation_axes, signed_areas
+import numpy as np
+import shapely
+import torch
+
+from utils.geometry import bounding_boxes, least_iou, pairwise_iou, signed_areas
 from utils.maps import STRIDE, Prediction
 
 SCORE_THRESHOLD = 0.5
@@ -19,10 +24,8 @@ NMS_THRESHOLD = 0.2
 MERGE_THRESHOLD = 0.5
 """Candidates with more IoU than this tell of the same word."""
 
-MAX_BOXES = 3000
+MAX_BOXES = 2000
 """Merged rows beyond this many (noise, never text) are dropped, those of least weight first."""
-
-_PAIRS_AT_ONCE = 100_000
 
 
 def decode(
@@ -31,43 +34,71 @@ def decode(
     """Per image: word quads (K, 4, 2) float32, clockwise from top-left in the input's pixels, and scores (K,).
 
     score_threshold: smallest probability (0 to 1) of a cell that counts as text. nms_threshold: of two
-    words with more IoU than this, the one of the lower score goes. Best score first.
+    words with more IoU than this, the one of the lower score goes. Best score first; nothing found gives
+    (0, 4, 2) and (0,). Cells with a NaN or an infinite logit, distance or angle count as no text.
     """
-    scores = prediction.confidence.detach().float().sigmoid().cpu().numpy()[:, 0]
-    distances = prediction.distances.detach().float().cpu().numpy()
-    angles = prediction.angle.detach().float().cpu().numpy()[:, 0]
     results = []
-    for image_scores, image_distances, image_angles in zip(scores, distances, angles, strict=True):
-        y, x = np.nonzero(image_scores >= score_threshold)
-        quads = restore_quads(x, y, image_distances[:, y, x], image_angles[y, x])
-        whole = np.isfinite(quads).all((1, 2))
-        merged = merge_rows(x[whole], y[whole], quads[whole], image_scores[y, x][whole].astype(np.float64))
-        quads, scores_of_words = suppress(*merge_words(*merged), nms_threshold)
-        results.append((quads.astype(np.float32), scores_of_words.astype(np.float32)))
+    for cells in _text_cells(prediction, score_threshold):
+        quads, scores = suppress(*merge_words(*merge_rows(*cells)), nms_threshold)
+        results.append((quads.astype(np.float32), scores.astype(np.float32)))
     return results
+
+
+def _text_cells(prediction: Prediction, score_threshold: float) -> Iterator[tuple[np.ndarray, ...]]:
+    """Per image: x (K,), y (K,), quads (K, 4, 2), scores (K,) of the text cells, row by row.
+
+    Only their distances and angles are brought over from the prediction's device, and only their logits
+    become probabilities.
+    """
+    # The logit of a little less than the threshold: the probabilities themselves are compared below.
+    least = _logit(min(max(score_threshold - 1e-4, 1e-9), 1 - 1e-6))
+    for logits, distances, angles in zip(*(maps.detach() for maps in prediction), strict=True):
+        logits = logits[0].float().cpu().numpy()
+        y, x = np.nonzero((logits >= least) & (logits < np.inf))
+        scores = 1 / (1 + np.exp(-logits[y, x].astype(np.float64)))
+        distances, angles = _gather(distances, y, x), _gather(angles, y, x)[0]
+        text = (scores >= score_threshold) & np.isfinite(distances.sum(0) + angles)
+        x, y = x[text], y[text]
+        yield x, y, restore_quads(x, y, distances[:, text], angles[text]), scores[text]
+
+
+def _gather(maps: torch.Tensor, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """(C, h, w) on any device -> (C, K) at those cells. On the CPU by numpy, which does not wake torch's threads."""
+    if maps.device.type == "cpu":
+        return maps.float().numpy()[:, y, x]
+    y, x = (torch.from_numpy(places).to(maps.device) for places in (y, x))
+    return maps[:, y, x].float().cpu().numpy()
+
+
+def _logit(probability: float) -> float:
+    return math.log(probability / (1 - probability))
 
 
 def restore_quads(x: np.ndarray, y: np.ndarray, distances: np.ndarray, angles: np.ndarray) -> np.ndarray:
     """Cells (K,), their distances (4, K) and angles (K,) -> quads (K, 4, 2) float64 in input pixels."""
     top, right, bottom, left = distances.astype(np.float64)
-    axes = rotation_axes(angles.astype(np.float64) - np.pi / 4)
-    along = np.stack([-left, right, right, -left], 1)
-    down = np.stack([-top, -top, bottom, bottom], 1)
-    centres = np.stack([x, y], 1)[:, None] * float(STRIDE)
-    return centres + np.stack([along, down], 2) @ axes
+    theta = angles.astype(np.float64) - np.pi / 4
+    cos, sin = np.cos(theta), np.sin(theta)
+    quads = np.empty((4, 2, len(x)))
+    for corner, (along, down) in enumerate([(-left, -top), (right, -top), (right, bottom), (-left, bottom)]):
+        quads[corner, 0] = x * float(STRIDE) + along * cos + down * sin
+        quads[corner, 1] = y * float(STRIDE) - along * sin + down * cos
+    return quads.transpose(2, 0, 1)
 
 
 def merge_rows(
     x: np.ndarray, y: np.ndarray, quads: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbouring cells of a row (in row order) that overlap -> quads (R, 4, 2), scores (R,), weights (R,).
+    """Neighbouring cells' rectangles (in row order) that overlap -> quads (R, 4, 2), scores (R,), weights (R,).
 
     Quads and scores are means weighted by the scores; a weight is the sum of the scores.
     """
     if not len(quads):
         return quads, scores, scores
     linked = (np.diff(x) == 1) & (np.diff(y) == 0)
-    linked[linked] = pairwise_iou(quads[:-1][linked], quads[1:][linked]) > MERGE_THRESHOLD
+    unsure = linked.copy()
+    unsure[linked] = least_iou(quads[:-1][linked], quads[1:][linked]) <= MERGE_THRESHOLD + 1e-6
+    linked[unsure] = pairwise_iou(quads[:-1][unsure], quads[1:][unsure]) > MERGE_THRESHOLD
     starts = np.flatnonzero(np.r_[True, ~linked])
     weights = np.add.reduceat(scores, starts)
     quads = np.add.reduceat(quads * scores[:, None, None], starts) / weights[:, None, None]
@@ -78,42 +109,47 @@ def merge_words(quads: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> t
     """From the heaviest box on, each takes in those that overlap it -> quads (W, 4, 2), scores (W,)."""
     order = np.argsort(-weights, kind="stable")[:MAX_BOXES]
     quads, scores, weights = quads[order], scores[order], weights[order]
-    groups = _greedy_groups(_overlapping(quads, MERGE_THRESHOLD))
-    words = np.empty((len(groups), 4, 2)), np.empty(len(groups))
-    for word, members in enumerate(groups):
-        words[0][word] = np.average(quads[members], axis=0, weights=weights[members])
-        words[1][word] = np.average(scores[members], weights=weights[members])
-    return words
+    word = _greedy_groups(quads, MERGE_THRESHOLD)
+    _, word = np.unique(word, return_inverse=True)
+    totals = np.bincount(word, weights)
+    columns = np.column_stack([quads.reshape(-1, 8), scores]).T * weights
+    means = np.stack([np.bincount(word, column) for column in columns], 1) / totals[:, None]
+    return means[:, :8].reshape(-1, 4, 2), means[:, 8]
 
 
 def suppress(quads: np.ndarray, scores: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
     """Standard non-maximum suppression on polygons, best score first."""
     order = np.argsort(-scores, kind="stable")
     quads, scores = quads[order], scores[order]
-    kept = [members[0] for members in _greedy_groups(_overlapping(quads, threshold))]
+    kept = np.unique(_greedy_groups(quads, threshold))
     return quads[kept], scores[kept]
 
 
-def _overlapping(quads: np.ndarray, threshold: float) -> np.ndarray:
-    """(N, N) bool: which quads have more IoU than the threshold."""
+def _greedy_groups(quads: np.ndarray, threshold: float) -> np.ndarray:
+    """(N, 4, 2) -> (N,) the head of each one's group: in order, what is still free becomes the head of all
+    free ones that have more IoU with it than the threshold."""
+    heads = np.full(len(quads), -1)
+    first, second = _overlapping(quads, threshold)
+    starts = np.searchsorted(first, np.arange(len(quads) + 1))
+    for box in range(len(quads)):
+        if heads[box] < 0:
+            heads[box] = box
+            members = second[starts[box] : starts[box + 1]]
+            heads[members[heads[members] < 0]] = box
+    return heads
+
+
+def _overlapping(quads: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (first, second) of quads with more IoU than the threshold, first < second, in order."""
     boxes, areas = bounding_boxes(quads), signed_areas(quads)
-    most = box_intersections(boxes, boxes)  # their intersection is no larger than that of their boxes
-    first, second = np.nonzero(np.triu(most > threshold * (areas[:, None] + areas - most), 1))
-    overlapping = np.zeros((len(quads), len(quads)), bool)
-    for start in range(0, len(first), _PAIRS_AT_ONCE):
-        some = slice(start, start + _PAIRS_AT_ONCE)
-        found = pairwise_iou(quads[first[some]], quads[second[some]]) > threshold
-        overlapping[first[some][found], second[some][found]] = True
-    return overlapping | overlapping.T
-
-
-def _greedy_groups(overlapping: np.ndarray) -> list[np.ndarray]:
-    """In order, each box that is still free and all the free ones that overlap it."""
-    free = np.ones(len(overlapping), bool)
-    groups = []
-    for box in range(len(overlapping)):
-        if free[box]:
-            members = np.flatnonzero(overlapping[box] & free)
-            groups.append(np.r_[box, members])
-            free[members] = free[box] = False
-    return groups
+    rectangles = shapely.box(*boxes.T)
+    first, second = shapely.STRtree(rectangles).query(rectangles)
+    first, second = first[first < second], second[first < second]
+    # Their intersection is no larger than that of their bounding boxes, nor than the smaller of the two.
+    sides = np.minimum(boxes[first, 2:], boxes[second, 2:]) - np.maximum(boxes[first, :2], boxes[second, :2])
+    most = np.minimum(sides[:, 0] * sides[:, 1], np.minimum(areas[first], areas[second]))
+    near = most > threshold * (areas[first] + areas[second] - most)
+    first, second = first[near], second[near]
+    hit = pairwise_iou(quads[first], quads[second]) > threshold
+    order = np.lexsort((second[hit], first[hit]))
+    return first[hit][order], second[hit][order]

@@ -1,7 +1,7 @@
 """A network over all frames of a loader: its loss, its detections, its score."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,13 +10,17 @@ from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from utils.augmentation import invert, transform_points
 from utils.decode import decode
+from utils.detector import to_frame
 from utils.errors import UserError
-from utils.evaluation import Evaluation, evaluate
+from utils.evaluation import Evaluation, evaluate, summarise
+from utils.icdar_files import whole_pixels
 from utils.loss_sums import LossSums
 from utils.maps import hide_padding, normalise
 from utils.problems import Problems
+
+FrameDetections = list[tuple[np.ndarray, np.ndarray]]
+"""Of each frame: quads (K, 4, 2) in the file's pixels, within the picture, and scores (K,)."""
 
 
 class Validation(NamedTuple):
@@ -24,11 +28,12 @@ class Validation(NamedTuple):
     evaluation: Evaluation
     frames: list
     """`datasets.Frame` of each image, without pixels, in the loader's order."""
-    detections: list[tuple[np.ndarray, np.ndarray]]
-    """Of each frame: quads (K, 4, 2) in the file's pixels, whole numbers as ICDAR's files have, and scores."""
+    detections: FrameDetections
     problems: Problems
     images_per_second: float
     """Reading, network, decoding together."""
+    sweep: dict[float, FrameDetections]
+    """Score threshold -> what is detected with it, for the thresholds that were asked for."""
 
 
 @torch.inference_mode()
@@ -40,14 +45,19 @@ def validate(
     score_threshold: float,
     nms_threshold: float,
     sum_over_ranks: Callable[[list[float]], list[float]] = lambda values: values,
+    *,
+    sweep: Sequence[float] = (),
 ) -> Validation:
     """Measure a network; its training mode is left as it was. loss_sums: `loss.loss_sums`.
 
-    sum_over_ranks: where several processes see a part of the frames each, adds up their numbers.
+    sum_over_ranks: where several processes see a part of the frames each, adds up their numbers. sweep: other
+    score thresholds with which the same maps are decoded, too.
     """
     was_training = model.training
     model.eval()
-    totals, frames, detections, problems = LossSums.of([0] * 5), [], [], Problems()
+    totals, frames, problems = LossSums.of([0] * 5), [], Problems()
+    thresholds = dict.fromkeys([score_threshold, *sweep])
+    detections: dict[float, FrameDetections] = {threshold: [] for threshold in thresholds}
     start = time.perf_counter()
     for batch in tqdm(loader, desc="validate", unit="batch", leave=False, disable=None):
         if isinstance(batch, Problems):
@@ -57,18 +67,29 @@ def validate(
         prediction = model(normalise(batch.images.to(device, non_blocking=True)))
         sums = loss_sums(prediction, batch.target.to(device))
         totals = totals + sums
-        found = decode(hide_padding(prediction, [frame.size for frame in batch.frames]), score_threshold, nms_threshold)
-        for frame, (quads, scores) in zip(batch.frames, found, strict=True):
-            frames.append(frame)
-            detections.append((np.rint(transform_points(quads, invert(frame.matrix))), scores))
+        hidden = hide_padding(prediction, [frame.size for frame in batch.frames])
+        for threshold, found in detections.items():
+            for frame, words in zip(batch.frames, decode(hidden, threshold, nms_threshold), strict=True):
+                found.append(to_frame(*words, frame))
+        frames.extend(batch.frames)
     seconds = time.perf_counter() - start
     model.train(was_training)
-    evaluation = evaluate([frame.words for frame in frames], detections)
-    counts = [*totals.tolist(), evaluation.matched, evaluation.words, evaluation.detections, len(frames)]
+    here = evaluate_frames(frames, detections[score_threshold])
+    counts = [*totals.tolist(), here.matched, here.words, here.detections, len(frames)]
     *counts, seen = sum_over_ranks(counts)
     if not seen:
         raise UserError(f"none of the images could be read:\n{problems}")
-    evaluation = Evaluation.of_counts(*map(int, counts[5:]))
     return Validation(
-        LossSums.of(counts[:5]).loss().item(), evaluation, frames, detections, problems, len(frames) / seconds
+        LossSums.of(counts[:5]).loss().item(),
+        summarise(*map(int, counts[5:])),
+        frames,
+        detections[score_threshold],
+        problems,
+        len(frames) / seconds,
+        {threshold: detections[threshold] for threshold in sweep},
     )
+
+
+def evaluate_frames(frames: list, detections: FrameDetections) -> Evaluation:
+    """The score of detections as their files would have them: in whole pixels."""
+    return evaluate([frame.words for frame in frames], [whole_pixels(quads) for quads, _ in detections])

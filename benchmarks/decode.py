@@ -1,0 +1,115 @@
+"""Decoding and NMS: milliseconds against the plain Python versions, side by side.
+
+    python3 -m benchmarks.decode
+    python3 -m benchmarks.decode --pretrain-model CKPT --test-folder-sample SAMPLE --short-side 192
+
+The maps of the first table are those of words on a 736x1280 frame, with noise. With a checkpoint and
+frames, a second table has hmean on its maps, with this merge and with the sequential one.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from benchmarks.plain_decode import decode_plain, decode_sequential
+from datasets import SampleDataset
+from utils.annotations import Words
+from utils.augmentation import WholeFrame, invert, transform_points
+from utils.checkpoint import load_model
+from utils.cli import Parser, whole_number
+from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, decode
+from utils.errors import run_script
+from utils.evaluation import evaluate
+from utils.maps import Prediction, Target, hide_padding, normalise
+from utils.results import format_table
+from utils.targets import encode
+
+FRAME = 736, 1280
+THRESHOLDS = SCORE_THRESHOLD, NMS_THRESHOLD
+
+
+def main() -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("--pretrain-model", metavar="CKPT")
+    parser.add_argument("--test-folder-sample", metavar="DIR")
+    parser.add_argument("--short-side", type=whole_number(1), default=WholeFrame.short_side, metavar="PX")
+    args = parser.parse_args()
+    print(format_table(time_decoding()))
+    if args.pretrain_model and args.test_folder_sample:
+        print(f"\n{format_table(compare_merges(args))}")
+
+
+def time_decoding() -> list[list[str]]:
+    rows = [["positive cells", "words", "ms", "plain ms", "times faster", "sequential ms", "times faster"]]
+    for count, size in ((3, (200, 40)), (28, (200, 40)), (14, (600, 100))):
+        target = encode(words_in_a_grid(count, size), *FRAME)
+        maps = noisy_prediction([target])
+        fast = milliseconds(decode, maps, 21)
+        plain, sequential = (milliseconds(each, maps, 3) for each in (decode_plain, decode_sequential))
+        times = [f"{fast:.1f}", f"{plain:.0f}", f"{plain / fast:.0f}", f"{sequential:.0f}", f"{sequential / fast:.0f}"]
+        cells = int((maps.confidence.sigmoid() >= SCORE_THRESHOLD).sum())
+        rows.append([f"{cells:,}", str(len(decode(maps)[0][0])), *times])
+    return rows
+
+
+def words_in_a_grid(count: int, size: tuple[int, int], seed: int = 0) -> Words:
+    """Words of this width and height, in pixels, each a little turned."""
+    width, height = size
+    angles = np.random.default_rng(seed).uniform(-0.03, 0.03, count)
+    across = FRAME[1] // (width + 20)
+    quads = []
+    for number, angle in enumerate(angles):
+        corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], float)
+        turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        quads.append(corners @ turn + [(number % across) * (width + 20) + 5, number // across * (height + 4) + 8])
+    return Words(np.array(quads, np.float32), np.zeros(count, bool))
+
+
+def noisy_prediction(targets: list[Target], seed: int = 0, noise: float = 1.0) -> Prediction:
+    """What a good network would return: the target maps with noise."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def noisy(maps: torch.Tensor, deviation: float) -> torch.Tensor:
+        return maps + torch.randn(maps.shape, generator=generator) * deviation * noise
+
+    score_map, distances, angle, _ = (torch.stack(maps) for maps in zip(*targets, strict=True))
+    return Prediction(noisy(score_map * 8 - 4, 0.8), noisy(distances, 2).clamp(0.1), noisy(angle, 0.02))
+
+
+def milliseconds(decoder: Callable, maps: Prediction, repeats: int) -> float:
+    """Median, after one run to warm up."""
+    times = []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        decoder(maps, *THRESHOLDS)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[1:])
+
+
+@torch.inference_mode()
+def compare_merges(args: argparse.Namespace) -> list[list[str]]:
+    """hmean of one network's maps by each decoder."""
+    dataset = SampleDataset(args.test_folder_sample, train=False, transform=WholeFrame(args.short_side))
+    model, _ = load_model(args.pretrain_model)
+    decoders = {"this suite's": decode, "plain": decode_plain, "sequential": decode_sequential}
+    words, found = [], {name: [] for name in decoders}
+    for index in range(len(dataset)):
+        frame = dataset.frame(index)
+        images = torch.from_numpy(frame.image)[None]
+        maps = hide_padding(model(normalise(images)), [frame.size])
+        words.append(frame.words)
+        for name, decoder in decoders.items():
+            quads = decoder(maps, *THRESHOLDS)[0][0]
+            found[name].append(np.rint(transform_points(quads, invert(frame.matrix))))
+    rows = [["merge", "precision", "recall", "hmean"]]
+    for name, quads in found.items():
+        rows.append([name, *(f"{value:.4f}" for value in evaluate(words, quads)[:3])])
+    return rows
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,209 @@
+"""Find the text in pictures, videos, or before a camera.
+
+    python3 detect.py --pretrain-model best.pt --output-dir OUT photos/ 'more/*.jpg' clip.mp4
+    python3 detect.py --pretrain-model best.pt --output-dir OUT --every 5 --format jsonl clip.mp4
+    python3 detect.py --pretrain-model best.pt --output-dir OUT 0             # camera 0, until Ctrl-C
+
+Writes to OUT: det_NAME.jpg (det_NAME.mp4 at the video's frame rate) with the words outlined, and
+res_NAME.txt in ICDAR's format (res_NAME_FRAME.txt for a video) or detections.jsonl, a frame a line.
+
+From Python:
+
+    from detect import load_detector
+    quads, scores = load_detector("best.pt").detect("street.jpg")
+"""
+
+import argparse
+import contextlib
+import glob
+import itertools
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from utils.cli import Parser, add_detection_options, add_machine_options, choose_device, describe_device, whole_number
+from utils.detector import Detector, load_detector
+from utils.drawing import draw_quads, write_image
+from utils.errors import UserError, run_script
+from utils.icdar_files import write_results
+from utils.images import IMAGE_SUFFIXES, UnreadableImage, read_image
+from utils.problems import Problems
+from utils.video import UnreadableVideo, VideoReader, VideoWriter
+
+__all__ = ["Detector", "load_detector"]
+
+VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
+"""What is taken for a video in a folder; a file that is named itself may have any suffix."""
+
+LONGEST_JPEG = 65_500
+"""Pixels: OpenCV writes none with a longer side."""
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = Parser(__doc__)
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder, glob, video, or a camera's number")
+    parser.add_argument("--pretrain-model", required=True, metavar="CKPT", help="the checkpoint, original or pruned")
+    parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="folder for what is written")
+    parser.add_argument(
+        "--format",
+        choices=("txt", "txt-scores", "jsonl"),
+        default="txt",
+        help="res_*.txt as ICDAR's, the same with a score behind each box, or detections.jsonl (default %(default)s)",
+    )
+    parser.add_argument("--no-pictures", action="store_true", help="write no pictures and no videos")
+    parser.add_argument(
+        "--every",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        help="of a video, look at each Nth frame; those between keep its words (default %(default)s)",
+    )
+    parser.add_argument("--threads", type=whole_number(1), metavar="N", help="of the CPU (default: one a core)")
+    add_detection_options(parser, "--short-side")
+    add_machine_options(parser, workers=False)
+    return parser.parse_args(arguments)
+
+
+def main(args: argparse.Namespace) -> None:
+    sources = expand_inputs(args.inputs)
+    device = choose_device(args.ngpus)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    detector = load_detector(
+        args.pretrain_model,
+        short_side=args.short_side,
+        score_threshold=args.score_threshold,
+        nms_threshold=args.nms_threshold,
+        device=device,
+    )
+    args.output_dir.mkdir(parents=True, exist_ok=True)
+    print(f"device  {describe_device(device, args.ngpus)}")
+    problems = Problems()
+    output = Output(args.output_dir, args.format, not args.no_pictures)
+    for source in tqdm(sources, desc="detect", unit="input", leave=False, disable=None):
+        try:
+            if isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES:
+                detect_picture(source, detector, output, problems)
+            else:
+                detect_video(source, detector, output, args.every, problems)
+        except (UnreadableImage, UnreadableVideo) as error:
+            problems.add("inputs unreadable, left out", str(error))
+            tqdm.write(f"left out: {error}")
+    if problems:
+        print(f"left out:\n{problems}")
+    if not output.frames:
+        raise UserError(f"none of the {len(sources)} inputs could be read; the first is {sources[0]}")
+    print(f"{args.output_dir}: {output.words} words in {output.frames} frames")
+
+
+class Output:
+    """What a run writes to its folder; names of inputs that are alike get a number."""
+
+    def __init__(self, folder: Path, form: str, pictures: bool):
+        self.folder, self.form, self.pictures = folder, form, pictures
+        self.frames = self.words = 0
+        self._names: set[str] = set()
+        self._lines = folder / "detections.jsonl"
+        if form == "jsonl":
+            self._lines.write_text("", encoding="utf-8")
+
+    def name(self, source: Path | int) -> str:
+        stem = source.stem if isinstance(source, Path) else f"camera{source}"
+        names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
+        name = next(name for name in names if name not in self._names)
+        self._names.add(name)
+        return name
+
+    def write(self, name: str, source: Path | int, frame: int | None, quads: np.ndarray, scores: np.ndarray) -> None:
+        """The words of a picture, or of a video's frame by its number."""
+        self.frames, self.words = self.frames + 1, self.words + len(quads)
+        if self.form == "jsonl":
+            words = [
+                {"quad": [[round(x, 2), round(y, 2)] for x, y in quad], "score": round(score, 4)}
+                for quad, score in zip(quads.tolist(), scores.tolist(), strict=True)
+            ]
+            line = {"source": str(source), "frame": frame, "words": words}
+            with open(self._lines, "a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        else:
+            place = f"res_{name}.txt" if frame is None else f"res_{name}_{frame:06}.txt"
+            write_results(self.folder / place, quads, scores if self.form == "txt-scores" else None)
+
+
+def expand_inputs(inputs: list[str]) -> list[Path | int]:
+    """Files in the order given, folders and globs as the pictures and videos in them, numbers as cameras."""
+    sources: list[Path | int] = []
+    for text in inputs:
+        path = Path(text)
+        if path.is_dir():
+            found = list_files(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+            if not found:
+                raise UserError(f"{path}: no picture and no video in this folder; give another one")
+            sources += found
+        elif path.exists():
+            sources.append(path)
+        elif text.isdecimal():
+            sources.append(int(text))
+        elif found := sorted(map(Path, glob.glob(text, recursive=True)), key=natural_order):
+            sources += [each for each in found if each.is_file()]
+        else:
+            raise UserError(f"{text}: no such file or folder, and nothing that this pattern finds; check the path")
+    return sources
+
+
+def list_files(folder: Path, suffixes: set[str]) -> list[Path]:
+    return sorted((path for path in folder.iterdir() if path.suffix.lower() in suffixes), key=natural_order)
+
+
+def natural_order(path: Path) -> list:
+    """img_2 before img_10."""
+    return [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in re.split(r"(\d+)", str(path))]
+
+
+def detect_picture(path: Path, detector: Detector, output: Output, problems: Problems) -> None:
+    image = read_image(path)
+    quads, scores = detector.detect(image)
+    name = output.name(path)
+    output.write(name, path, None, quads, scores)
+    if not output.pictures:
+        return
+    if max(image.shape) > LONGEST_JPEG:
+        problems.add("pictures too long for a JPEG, not written", f"{path}: {max(image.shape)} pixels")
+        return
+    write_image(output.folder / f"det_{name}.jpg", draw_quads(image, quads))
+
+
+def detect_video(source: Path | int, detector: Detector, output: Output, every: int, problems: Problems) -> None:
+    """Each Nth frame is looked at; the video that is written has all of them, each with the latest words.
+
+    A frame that cannot be read is counted, and the one before it stands in its place. Ctrl-C ends a camera.
+    """
+    with VideoReader(source) as reader, contextlib.ExitStack() as stack:
+        name = output.name(source)
+        writer = stack.enter_context(VideoWriter(output.folder / f"det_{name}.mp4", reader.rate))
+        bar = stack.enter_context(tqdm(total=reader.count, desc=name, unit="frame", leave=False, disable=None))
+        if isinstance(source, int):
+            stack.enter_context(contextlib.suppress(KeyboardInterrupt))
+        image, quads, due = None, np.zeros((0, 4, 2)), True
+        for number, frame in enumerate(reader):
+            bar.update()
+            due = due or number % every == 0
+            if frame is None:
+                problems.add("video frames unreadable, left out", f"{source}: frame {number}")
+            elif due:
+                quads, scores = detector.detect(frame)
+                output.write(name, source, number, quads, scores)
+                due = False
+            image = image if frame is None else frame
+            if output.pictures and image is not None:
+                writer.write(draw_quads(image, quads))
+        if image is None:
+            raise UnreadableVideo(f"{source}: no frame in it can be read")
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))

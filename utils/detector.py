@@ -1,0 +1,122 @@
+"""Pictures in, words out: what lies around the network when it is used.
+
+    from detect import load_detector
+
+    detector = load_detector("best.pt", short_side=280)
+    quads, scores = detector.detect("street.jpg")     # or (H, W, 3) uint8 RGB
+
+`test_sample.py` and validation look at frames through the same functions.
+"""
+
+import copy
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from utils.augmentation import NetworkInput, WholeFrame, invert, pad, transform_points
+from utils.checkpoint import load_model
+from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, decode
+from utils.errors import UserError
+from utils.geometry import signed_areas
+from utils.images import read_image
+from utils.maps import Prediction, hide_padding, normalise
+
+
+class View(Protocol):
+    """How a frame was brought into the network's input: `NetworkInput`, `datasets.Frame`."""
+
+    matrix: np.ndarray
+    size: tuple[int, int]
+
+
+class Detector:
+    """A trained network ready for use: batch norms folded into its convolutions, no gradients.
+
+    model: as `load_model` gives it; it is left as it is. device: where it runs.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        short_side: int = WholeFrame.short_side,
+        score_threshold: float = SCORE_THRESHOLD,
+        nms_threshold: float = NMS_THRESHOLD,
+        device: torch.device | str = "cpu",
+    ):
+        self.view = WholeFrame(short_side)
+        self.thresholds = score_threshold, nms_threshold
+        self.device = torch.device(device)
+        self.model = fold_batch_norms(model).to(self.device, memory_format=torch.channels_last)
+
+    def detect(self, image: np.ndarray | str | Path) -> tuple[np.ndarray, np.ndarray]:
+        """Word quads (K, 4, 2) float32 in the image's pixels, clockwise from top-left, within the image, and
+        scores (K,) in 0 to 1, best first.
+
+        image: a picture's file, or uint8 RGB (H, W, 3) or grey (H, W). Raises `UnreadableImage` for a file
+        that is no picture, `UserError` for an array that is none.
+        """
+        return self.detect_batch([image])[0]
+
+    def detect_batch(self, images: Sequence[np.ndarray | str | Path]) -> list[tuple[np.ndarray, np.ndarray]]:
+        """`detect` of several images in one pass; they may differ in size."""
+        views = [self.view(check_picture(image)) for image in images]
+        found = decode(hide_padding(self.predict(views), [view.size for view in views]), *self.thresholds)
+        return [to_frame(*each, view) for each, view in zip(found, views, strict=True)]
+
+    @torch.inference_mode()
+    def predict(self, views: Sequence[NetworkInput]) -> Prediction:
+        """The network's maps; the smaller ones of a batch are padded to the largest."""
+        height, width = np.max([view.image.shape[:2] for view in views], axis=0)
+        images = torch.from_numpy(np.stack([pad(view.image, height, width) for view in views]))
+        return self.model(normalise(images.to(self.device)).contiguous(memory_format=torch.channels_last))
+
+
+def load_detector(path: str | Path, **options) -> Detector:
+    """The detector of a checkpoint, original or pruned. options: those of `Detector`, by keyword."""
+    return Detector(load_model(path)[0], **options)
+
+
+def check_picture(image: np.ndarray | str | Path) -> np.ndarray:
+    """(H, W, 3) uint8 RGB of a file or array."""
+    if isinstance(image, str | Path):
+        return read_image(image)
+    image = np.asarray(image)
+    if image.ndim == 2:
+        image = np.stack([image] * 3, 2)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise UserError(
+            f"an image of type {image.dtype} and shape {image.shape}; expected uint8 (height, width, 3) in RGB "
+            "or (height, width)"
+        )
+    return image
+
+
+def to_frame(quads: np.ndarray, scores: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+    """Words in the network's input -> float32 in the frame's pixels, 0 to width - 1 and 0 to height - 1.
+
+    Corners beyond the frame move to its border; words that are wholly outside go.
+    """
+    back = invert(view.matrix)
+    height, width = view.size
+    last = np.rint(transform_points(np.array([width - 0.5, height - 0.5]), back) - 0.5)
+    quads = np.clip(transform_points(quads, back), 0, last)
+    inside = signed_areas(quads) > 0
+    return quads[inside].astype(np.float32), scores[inside]
+
+
+def fold_batch_norms(model: nn.Module) -> nn.Module:
+    """A copy in eval mode whose convolutions do their batch norms' work: the same outputs, less time."""
+    model = copy.deepcopy(model).eval()
+    for parent in list(model.modules()):
+        before = None
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d) and isinstance(before, tuple):
+                setattr(parent, before[0], fuse_conv_bn_eval(before[1], child))
+                setattr(parent, name, nn.Identity())
+            before = (name, child) if isinstance(child, nn.Conv2d) else None
+    return model.requires_grad_(False)
