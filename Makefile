@@ -44,7 +44,7 @@ demo: $(VENV)/installed
 test: $(VENV)/installed-dev .opencv4/installed
 	$(RUN) -m pytest
 	PYTHONPATH=.opencv4 $(RUN) -m pytest tests/test_geometry.py tests/test_targets.py tests/test_augmentation.py \
-		tests/test_datasets.py
+		tests/test_datasets.py tests/test_images.py tests/test_decode.py
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .

@@ -101,7 +101,9 @@ def train_one_epoch(
         for batches in _groups(loader, batches_per_step, training.problems):
             counts = [sum(values) for values in zip(*(loss_counts(b.target) for b in batches), strict=True)] or [0, 0]
             *counts, stops = ranks.sum([*map(float, counts), float(stop.requested)])
-            looks.add(_learn(training, batches, loss_sums, LossCounts(*counts)), batches)
+            if batches or ranks.world > 1:
+                looks.add(_learn(training, batches, loss_sums, LossCounts(*counts)), batches)
+            training.step += 1
             bar.update(sum(len(batch.images) for batch in batches))
             now = time.perf_counter()
             if stops:
@@ -111,13 +113,12 @@ def train_one_epoch(
                 looked = now
                 looks.look()
                 speed = (training.step - first_step) * batches_per_step * loader.batch_size / (now - start)
-                bar.set_postfix(
-                    {**{n: f"{v:.3f}" for n, v in training.totals.parts().items()}, "img/s": f"{speed:.1f}"}
-                )
+                shown = {name: f"{value:.3f}" for name, value in training.totals.parts().items()}
+                bar.set_postfix(shown | {"img/s": f"{speed:.1f}"})
             if training.step - first_step == _STEPS_TO_ESTIMATE:
                 minutes = (now - start) / _STEPS_TO_ESTIMATE * whole / batches_per_step / loader.batch_size / 60
                 ranks.print(
-                    f"            about {minutes:.1f} minutes an epoch, by the first {_STEPS_TO_ESTIMATE} steps"
+                    f"time        about {minutes:.1f} minutes an epoch, by its first {_STEPS_TO_ESTIMATE} steps"
                 )
             if ranks.is_first and now - saved > save_seconds:
                 looks.look()
@@ -161,7 +162,7 @@ def _learn(training: Training, batches: list, loss_sums: Callable, counts: LossC
     training.optimizer.zero_grad()
     training.schedule.after_step()
     for buffer, old in zip(training.model.buffers(), before, strict=True):
-        buffer.copy_(torch.where(finite, buffer, old))
+        buffer.copy_(torch.where(finite, buffer, old) if batches else old)
     if training.ema:
         training.ema.update_parameters(training.model)
     for each in sums:
@@ -176,9 +177,8 @@ class _Looks:
         self.training, self.file, self.waiting = training, file, []
 
     def add(self, finite: torch.Tensor, batches: list) -> None:
-        self.training.step += 1
         paths = [str(frame.path) for batch in batches for frame in batch.frames]
-        self.waiting.append((finite, self.training.step, paths))
+        self.waiting.append((finite, self.training.step + 1, paths))
 
     def look(self) -> None:
         """Read them back; list those that were skipped; end the run after several in a row."""
