@@ -58,6 +58,8 @@ class Training:
     problems: Problems = field(default_factory=Problems)
     skipped: int = 0
     skipped_in_a_row: int = 0
+    estimated: bool = False
+    """An epoch's time has been told."""
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None)
@@ -115,7 +117,8 @@ def train_one_epoch(
                 speed = (training.step - first_step) * batches_per_step * loader.batch_size / (now - start)
                 shown = {name: f"{value:.3f}" for name, value in training.totals.parts().items()}
                 bar.set_postfix(shown | {"img/s": f"{speed:.1f}"})
-            if training.step - first_step == _STEPS_TO_ESTIMATE:
+            if training.step - first_step == _STEPS_TO_ESTIMATE and not training.estimated:
+                training.estimated = True
                 minutes = (now - start) / _STEPS_TO_ESTIMATE * whole / batches_per_step / loader.batch_size / 60
                 ranks.print(
                     f"time        about {minutes:.1f} minutes an epoch, by its first {_STEPS_TO_ESTIMATE} steps"
