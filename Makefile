@@ -25,7 +25,8 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 
 VIEW := --val-short-side 192
 DATA := --train-folder-syn $(DEMO)/data/synthtext --train-folder-sample $(DEMO)/data/frames
-TRAIN := train_sample.py $(DATA) --short-side 192 --crop 128 $(VIEW) --batch-size 8 --batches-before-train 1 --val
+TRAIN := train_sample.py $(DATA) --short-side 192 --crop 128 $(VIEW) --batch-size 8 --batches-before-train 1 --val \
+	--schedule cosine --warmup-steps 20
 TEST := test_sample.py --test-folder-sample $(DEMO)/data/frames --batch-size 1 --batches-before-train 1 $(VIEW)
 
 demo: $(VENV)/installed

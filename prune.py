@@ -52,18 +52,17 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    model, contents = load_model(args.pretrain_model)
+    model, _ = load_model(args.pretrain_model)
     state = model.state_dict()
     whole = () if args.prune_remove_artifacts else ("remove_artifacts",)
     kept = choose_channels(state, args.sparsity, whole)
     pruned = FOTSModelPruned({group: len(channels) for group, channels in kept.items()})
     pruned.load_state_dict(select_channels(state, kept))
-    if not pruned.pruned:
+    if pruned.plan == model.plan:
         raise UserError(f"--sparsity {args.sparsity}: removes no channel at all; give a larger share")
     args.save_dir.mkdir(parents=True, exist_ok=True)
     path = args.save_dir / "pruned.pt"
-    save_checkpoint(path, pruned, epoch=0, arguments={**vars(args), "save_dir": str(args.save_dir)},
-                    metrics=contents.get("metrics"))  # fmt: skip
+    save_checkpoint(path, pruned, epoch=0, arguments={**vars(args), "save_dir": str(args.save_dir)})
     print(format_table(report(model, pruned.eval(), *args.size)))
     print(f"{path}: fine-tune it with train_sample.py ... --pretrain-model {path} --continue-training --prune")
 

@@ -36,7 +36,7 @@ from utils.cli import (
 from utils.cost import count_macs, count_parameters, describe_cost, milliseconds_per_frame
 from utils.decode import suppress
 from utils.detector import Detector
-from utils.errors import run_script
+from utils.errors import UserError, run_script
 from utils.icdar_files import whole_pixels
 from utils.maps import padded_size
 from utils.report import write_report
@@ -88,6 +88,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
+    if args.ngpus > 1:
+        raise UserError(f"--ngpus {args.ngpus}: one network is measured on one device; give --ngpus 1 or 0")
     device = choose_device(args.ngpus)
     torch.manual_seed(0)  # the loss draws its easy negatives at random
     model, _ = load_model(args.pretrain_model)

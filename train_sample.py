@@ -13,8 +13,10 @@ on from there with the same numbers as a run that was never stopped.
 """
 
 import argparse
+import contextlib
 import math
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -48,6 +50,8 @@ from utils.cli import (
     cpu_multiplies_bf16,
     describe_device,
     flag,
+    given_path,
+    given_text,
     number,
     option,
     whole_number,
@@ -56,17 +60,35 @@ from utils.cost import describe_cost
 from utils.distributed import Ranks, launch
 from utils.engine import Training, train_one_epoch
 from utils.errors import UserError, run_script
+from utils.images import UnreadableImage
 from utils.loss_sums import LossSums
 from utils.memory import keep_freed_memory
 from utils.run_folder import RESULTS, append_row, ensure_row, locked, set_aside
 from utils.schedule import Schedule
 from utils.stopping import EXIT_STOPPED, StopRequest
 from utils.tensorboard import Board
-from utils.validation import validate
+from utils.validation import Validation, validate
 
 PATIENCE, WARMUP_STEPS = 3, 200
 
 PICTURES = 4
+
+COLUMNS = (
+    "epoch",
+    "lr",
+    "train_loss",
+    "train_classification",
+    "train_iou",
+    "train_angle",
+    "val_loss",
+    "precision",
+    "recall",
+    "hmean",
+    "skipped",
+    "images_per_second",
+    "seconds",
+)
+"""Of results.csv; those of validation are empty without --val."""
 
 KEPT_ON_RESUME = ("save_dir", "resume", "ngpus", "num_workers")
 """Options that --resume takes from its own line; all others come from the run that it resumes."""
@@ -75,8 +97,8 @@ KEPT_ON_RESUME = ("save_dir", "resume", "ngpus", "num_workers")
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
     data = parser.add_argument_group("data")
-    option(data, "--train-folder-syn", str, None, "DIR", "SynthText: the folder of gt.mat")
-    option(data, "--train-folder-sample", str, None, "DIR", "annotated frames, in one of the README's layouts")
+    option(data, "--train-folder-syn", given_text, None, "DIR", "SynthText: the folder of gt.mat")
+    option(data, "--train-folder-sample", given_text, None, "DIR", "annotated frames, in one of the README's layouts")
     option(data, "--syn-train-size", whole_number(1), SYNTHTEXT_DRAW[True], "N", "SynthText images that an epoch draws")
     option(data, "--syn-val-size", whole_number(1), SYNTHTEXT_DRAW[False], "N", "... and a validation")
     option(
@@ -113,12 +135,12 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     option(
         network,
         "--backbone-weights",
-        str,
+        given_text,
         None,
         "imagenet|none|PATH",
         "what a new network's encoder starts from (default imagenet)",
     )
-    option(network, "--pretrain-model", str, None, "CKPT", "start from this checkpoint's weights")
+    option(network, "--pretrain-model", given_text, None, "CKPT", "start from this checkpoint's weights")
     flag(
         network, "--continue-training", "go on with that checkpoint's optimizer, schedule, best score, epoch count, too"
     )
@@ -157,14 +179,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         "N",
         f"cosine: steps in which the rate rises from zero (default {WARMUP_STEPS})",
     )
-    option(learning, "--clip-grad", number(0), None, "NORM", "largest norm of all gradients together (default: any)")
+    option(learning, "--clip-grad", number(1e-9), None, "NORM", "largest norm of all gradients together (default: any)")
     option(
         learning, "--ema", number(0, 1), None, "DECAY", "average the weights; the average is validated and is best.pt"
     )
     option(learning, "--seed", whole_number(0), 0, "N", "of the draws, the augmentation, the initial weights")
 
     run = parser.add_argument_group("run")
-    option(run, "--save-dir", Path, None, "DIR", "folder for what the run writes", required=True)
+    option(run, "--save-dir", given_path, None, "DIR", "folder for what the run writes", required=True)
     flag(run, "--resume", "go on with the interrupted run in --save-dir, with its options")
     flag(run, "--val", "validate after each epoch, on SynthText's last 20 %% and the sample's test frames")
     option(run, "--save-every", number(0), 15.0, "MINUTES", "time between checkpoints within an epoch")
@@ -183,12 +205,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     flag(run, "--deterministic", "the same numbers in every run, also on a GPU, where it is slower")
     add_machine_options(run)
     args = parser.parse_args(arguments)
-    check_args(parser, args, parser.given(arguments))
+    args.given = sorted(parser.given(arguments))
+    check_args(parser, args)
     return args
 
 
-def check_args(parser: Parser, args: argparse.Namespace, given: set[str]) -> None:
+def check_args(parser: Parser, args: argparse.Namespace) -> None:
     """Refuse what could have no effect."""
+    given = set(args.given)
     if args.resume:
         if without_effect := sorted(given - set(KEPT_ON_RESUME)):
             names = ", ".join(f"--{name.replace('_', '-')}" for name in without_effect)
@@ -199,6 +223,12 @@ def check_args(parser: Parser, args: argparse.Namespace, given: set[str]) -> Non
     for name in ("continue_training", "prune"):
         if getattr(args, name) and not args.pretrain_model:
             parser.error(f"--{name.replace('_', '-')} needs --pretrain-model: the checkpoint that it is about")
+    if args.sync_bn and (args.freeze_bn or (args.ngpus < 2 and "RANK" not in os.environ)):
+        parser.error("--sync-bn is for several processes (--ngpus N), and BatchNorms that are not frozen")
+    if args.sync_bn and not torch.cuda.is_available():
+        parser.error("--sync-bn needs GPUs; this machine has none")
+    if args.ema is not None and not 0 < args.ema < 1:
+        parser.error(f"argument --ema: {args.ema}; expected a number between 0 and 1, such as 0.999")
     if "sample_ratio" in given and not (args.train_folder_syn and args.train_folder_sample):
         parser.error("--sample-ratio mixes two datasets: it needs --train-folder-syn and --train-folder-sample")
     if args.backbone_weights and args.pretrain_model:
@@ -219,35 +249,33 @@ def check_args(parser: Parser, args: argparse.Namespace, given: set[str]) -> Non
 
 
 def main(args: argparse.Namespace, ranks: Ranks) -> None:
-    contents = {}
-    if args.resume:
-        args, model, contents = read_resumed(args)
-    device = choose_device(args.ngpus, ranks)
-    if device.type == "cpu":
-        keep_freed_memory()
-    torch.manual_seed(args.seed)
-    if args.deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    if not args.resume:
-        model, contents = start_model(args)
-    train_loader, val_loader = build_loaders(args, device, ranks)
-    steps = args.epoch * math.ceil(len(train_loader.sampler) / args.batch_size / args.batches_before_train)
-    training = build_training(args, model, device, ranks, steps)
-    if args.resume or args.continue_training:
-        restore(args, training, contents)
-    last_epoch = contents["arguments"]["last_epoch"] if args.resume else training.epoch + args.epoch
-    args.last_epoch = last_epoch
-    if not ranks.is_first:
-        return run_epochs(args, training, train_loader, val_loader)
-    with locked(args.save_dir):
-        goes_on_here = args.resume or (
-            args.continue_training and Path(args.pretrain_model).resolve().parent == args.save_dir.resolve()
-        )
-        if not goes_on_here and (aside := set_aside(args.save_dir)):
-            print(f"{args.save_dir} held an earlier run; its files are now in {aside}")
-        print_header(args, training, train_loader, val_loader)
-        return run_epochs(args, training, train_loader, val_loader)
+    with locked(args.save_dir) if ranks.is_first else contextlib.nullcontext():
+        contents = {}
+        if args.resume:
+            args, model, contents = read_resumed(args)
+        device = choose_device(args.ngpus, ranks)
+        if device.type == "cpu":
+            keep_freed_memory()
+        torch.manual_seed(args.seed)
+        if args.deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+            torch.use_deterministic_algorithms(True, warn_only=True)
+        if not args.resume:
+            model, contents = start_model(args)
+        train_loader, val_loader = build_loaders(args, device, ranks)
+        steps = args.epoch * math.ceil(len(train_loader.sampler) / args.batch_size / args.batches_before_train)
+        training = build_training(args, model, device, ranks, steps)
+        if args.resume or args.continue_training:
+            restore(args, training, contents)
+        if not args.resume:
+            args.last_epoch = training.epoch + args.epoch
+            last = (args.save_dir / "last.pt").resolve()
+            goes_on_here = args.continue_training and Path(args.pretrain_model).resolve() == last
+            if ranks.is_first and not goes_on_here and (aside := set_aside(args.save_dir)):
+                print(f"{args.save_dir} held an earlier run; its files are now in {aside}")
+        if ranks.is_first:
+            print_header(args, training, train_loader, val_loader)
+        run_epochs(args, training, train_loader, val_loader)
 
 
 def run_epochs(
@@ -263,42 +291,34 @@ def run_epochs(
             train_loader.sampler.set_epoch(epoch, done)
             set_train_mode(training.model, args.freeze_bn)
             images_before = training.images
+            skipped_file = args.save_dir / ("skipped.csv" if ranks.is_first else f"skipped-{ranks.rank}.csv")
             finished = train_one_epoch(
                 training, train_loader, args.batches_before_train, loss_sums, loss_counts, stop,
-                lambda: save(args, training, None), 60 * args.save_every, args.save_dir / "skipped.csv",
+                lambda: save(args, training, None), 60 * args.save_every, skipped_file,
             )  # fmt: skip
             if not finished:
                 if ranks.is_first:
                     save(args, training, None)
-                    print(f"stopped in epoch {epoch}, all is saved; to go on, type:\n"
-                          f"python3 train_sample.py --save-dir {args.save_dir} --resume", flush=True)  # fmt: skip
+                    print(f"stopped in epoch {epoch}, all is saved; to go on, type:\n{resume_line(args)}", flush=True)
                 sys.exit(EXIT_STOPPED)
-            seconds = time.perf_counter() - start
-            *sums, images, images_now = ranks.sum(
-                [
-                    *(float(value) for value in training.totals or [0] * 5),
-                    training.images,
-                    training.images - images_before,
-                ]
-            )
-            if not images:
+            seconds, progress = time.perf_counter() - start, training.progress
+            if not progress["images"]:
                 raise UserError(f"none of the images could be read:\n{training.problems}")
-            row = {"epoch": epoch, "lr": training.optimizer.param_groups[0]["lr"], **LossSums.of(sums).parts("train_")}
+            (images_now,) = ranks.sum([training.images - images_before])
+            row = dict.fromkeys(COLUMNS, "") | LossSums.of(progress["totals"]).parts("train_")
+            row |= {"epoch": epoch, "lr": training.optimizer.param_groups[0]["lr"], "skipped": training.skipped}
             problems = training.problems
             if val_loader:
-                val_loader.sampler.set_epoch(epoch)
-                torch.manual_seed(args.seed + epoch)
-                network = training.ema.module if training.ema else training.model
-                result = validate(network, val_loader, loss_sums, training.device, args.score_threshold,
-                                  args.nms_threshold, ranks.sum)  # fmt: skip
+                if ranks.is_first:
+                    save(args, training, None)  # so that a validation that is cut off costs no training
+                result = measure(args, training, val_loader, epoch)
                 problems.update(result.problems)
                 row |= {"val_loss": result.loss}
                 row |= {name: getattr(result.evaluation, name) for name in ("precision", "recall", "hmean")}
-            training.schedule.after_epoch(row.get("val_loss", row["train_loss"]))
-            row |= {"skipped": training.skipped, "images_per_second": images_now / seconds,
-                    "seconds": time.perf_counter() - start}  # fmt: skip
-            is_best = row.get("hmean", -1.0) > training.best_score
-            training.best_score = max(training.best_score, row.get("hmean", -1.0))
+            training.schedule.after_epoch(row["val_loss"] if val_loader else row["train_loss"])
+            row |= {"images_per_second": images_now / seconds, "seconds": time.perf_counter() - start}
+            is_best = val_loader is not None and row["hmean"] > training.best_score
+            training.best_score = row["hmean"] if is_best else training.best_score
             training.epoch = epoch
             training.begin_epoch()
             if ranks.is_first:
@@ -306,19 +326,39 @@ def run_epochs(
                 append_row(args.save_dir / RESULTS, row)
                 if board:
                     board.write(epoch, row, training.ema.module if training.ema else training.model)
-                print(
-                    "  ".join(f"{name} {value:.4g}" for name, value in row.items()) + "  (best)" * is_best, flush=True
-                )
+                shown = [f"{name} {value:.4g}" for name, value in row.items() if value != ""]
+                print("  ".join(shown) + "  (best)" * is_best, flush=True)
             if problems and not reported:
                 ranks.print(f"left out or repaired while reading, in this epoch:\n{problems}")
                 reported = True
-    ranks.print(f"{args.save_dir}: last.pt{', best.pt' if val_loader else ''}, {RESULTS}")
+    written = [name for name in ("last.pt", "best.pt", RESULTS) if (args.save_dir / name).exists()]
+    ranks.print(f"{args.save_dir}: {', '.join(written)}")
+
+
+def measure(args: argparse.Namespace, training: Training, loader: DataLoader, epoch: int) -> Validation:
+    """Validate the network, or its average; each process its part of the frames, all the same network."""
+    loader.sampler.set_epoch(epoch)
+    torch.manual_seed(args.seed + epoch)
+    network = training.ema.module if training.ema else training.model
+    training.ranks.share(network.buffers())
+    return validate(network, loader, loss_sums, training.device, args.score_threshold, args.nms_threshold,
+                    training.ranks.sum)  # fmt: skip
+
+
+def resume_line(args: argparse.Namespace) -> str:
+    words = ["python3", "train_sample.py", "--save-dir", str(args.save_dir), "--resume"]
+    words += [] if args.ngpus == 1 else ["--ngpus", str(args.ngpus)]
+    words += [] if args.num_workers is None else ["--num-workers", str(args.num_workers)]
+    return shlex.join(words)
 
 
 def open_board(args: argparse.Namespace, loader: DataLoader) -> Board:
     dataset = loader.sampler.dataset
     some = np.linspace(0, len(dataset) - 1, min(len(dataset), PICTURES)).astype(int)
-    frames = [dataset.frame(int(index), seed=0) for index in some]
+    frames = []
+    for index in some.tolist():
+        with contextlib.suppress(UnreadableImage):
+            frames.append(dataset.frame(index, seed=0))
     return Board(args.save_dir / "tensorboard", frames, args.score_threshold, args.nms_threshold)
 
 
@@ -326,12 +366,13 @@ def read_resumed(args: argparse.Namespace) -> tuple[argparse.Namespace, nn.Modul
     """The interrupted run's options, network and checkpoint."""
     path = args.save_dir / "last.pt"
     model, contents = load_model(path)
-    if "last_epoch" not in contents.get("arguments", {}):
+    if "last_epoch" not in (contents.get("arguments") or {}):
         raise UserError(f"{path}: no checkpoint of a training run; start from it with --pretrain-model {path}")
     if contents["epoch"] >= contents["arguments"]["last_epoch"]:
         raise UserError(f"{path}: the run is complete, {contents['epoch']} epochs; "
                         f"to train on: --pretrain-model {path} --continue-training")  # fmt: skip
-    resumed = {**contents["arguments"], **{name: getattr(args, name) for name in KEPT_ON_RESUME}}
+    own = {name: getattr(args, name) for name in KEPT_ON_RESUME}
+    resumed = {**vars(args), **contents["arguments"], **own}
     return argparse.Namespace(**resumed), model, contents
 
 
@@ -408,8 +449,14 @@ def restore(args: argparse.Namespace, training: Training, contents: dict) -> Non
     if "format" not in contents:
         note(f"{path}: of the earlier code; schedule and best score, about another loss there, start anew")
         return
-    if not training.schedule.load_state_dict(contents.get("scheduler") or {}) and "scheduler" in contents:
+    if not args.resume and args.schedule == "cosine":
+        note("a new cosine begins")
+        training.schedule.begin(training.optimizer, args.lr)
+    elif not training.schedule.load_state_dict(contents.get("scheduler") or {}) and "scheduler" in contents:
         note(f"{path}: its schedule is of another kind: the schedule starts anew")
+        training.schedule.begin(training.optimizer, args.lr)
+    if not args.resume:
+        override(args, training)
     training.best_score = contents.get("best_score", -1.0)
     if contents.get("scaler"):
         training.scaler.load_state_dict(contents["scaler"])
@@ -421,10 +468,20 @@ def restore(args: argparse.Namespace, training: Training, contents: dict) -> Non
             ensure_row(args.save_dir / RESULTS, contents["metrics"])
 
 
+def override(args: argparse.Namespace, training: Training) -> None:
+    """What the line names wins over what the checkpoint brought along."""
+    if "lr" in args.given:
+        training.schedule.begin(training.optimizer, args.lr)
+    if "weight_decay" in args.given:
+        training.optimizer.param_groups[0]["weight_decay"] = args.weight_decay
+    if "patience" in args.given:
+        training.schedule.set_patience(args.patience)
+
+
 def choose_precision(asked: str | None, device: torch.device) -> torch.dtype | None:
     """None for float32. By default bf16 on a GPU that has it, and on a CPU that multiplies matrices in it."""
     if asked is None:
-        has_it = torch.cuda.is_bf16_supported() if device.type == "cuda" else cpu_multiplies_bf16()
+        has_it = torch.cuda.get_device_capability(device) >= (8, 0) if device.type == "cuda" else cpu_multiplies_bf16()
         asked = "bf16" if has_it else "off"
     if asked == "fp16" and device.type == "cpu":
         raise UserError("--amp fp16: needs a GPU; give --amp off or bf16")
@@ -482,7 +539,13 @@ def print_header(args, training: Training, train_loader: DataLoader, val_loader:
 
 
 def save(args: argparse.Namespace, training: Training, row: dict | None, is_best: bool = False) -> None:
-    """last.pt; at an epoch's end (with its row) epoch_N.pt and best.pt, too. best.pt holds the EMA's weights."""
+    """last.pt; at an epoch's end (with its row) epoch_N.pt and best.pt, too. best.pt holds the EMA's weights.
+
+    Nothing is written while steps are being skipped, or once weights are no numbers: last.pt stays good.
+    """
+    if training.skipped_in_a_row or not all(bool(torch.isfinite(p).all()) for p in training.model.parameters()):
+        print(f"not saved: the last {max(training.skipped_in_a_row, 1)} steps were not finite", flush=True)
+        return
     contents = {
         "optimizer": training.optimizer.state_dict(),
         "scheduler": training.schedule.state_dict(),
@@ -491,19 +554,22 @@ def save(args: argparse.Namespace, training: Training, row: dict | None, is_best
         "rng": rng_state(),
         "epoch": training.epoch,
         "step": training.step,
-        "progress": training.progress(),
+        "progress": training.progress,
         "best_score": training.best_score,
         "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
         "metrics": row,
     }
-    last = args.save_dir / "last.pt"
-    save_checkpoint(last, training.model, **contents)
+    names = [f"epoch_{training.epoch}.pt"] * bool(
+        row and args.save_epoch_every and training.epoch % args.save_epoch_every == 0
+    )
     if is_best and training.ema:
         save_checkpoint(args.save_dir / "best.pt", training.model, weights=training.ema.module, **contents)
     elif is_best:
-        save_again(last, args.save_dir / "best.pt")
-    if row and args.save_epoch_every and training.epoch % args.save_epoch_every == 0:
-        save_again(last, args.save_dir / f"epoch_{training.epoch}.pt")
+        names.append("best.pt")
+    # last.pt is written last: a run that is killed in between does the epoch's end again, with the same numbers
+    first, *others = [args.save_dir / name for name in (*names, "last.pt")]
+    save_checkpoint(first, training.model, **contents)
+    save_again(first, *others)
 
 
 if __name__ == "__main__":

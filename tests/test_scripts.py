@@ -162,6 +162,22 @@ class TestFlagsWithoutEffect:
 
 
 class TestBadInput:
+    def test_paths_and_numbers(self, tmp_path, refuses, folders, small_checkpoint):
+        (tmp_path / "file").write_text("")
+        train = ("train_sample.py", *folders, "--pretrain-model", small_checkpoint, "--prune")
+        refuses(*train, "--save-dir", tmp_path / "file", parts=["file: File exists"])
+        refuses(*train, "--save-dir", tmp_path / "file" / "below", parts=["Not a directory"])
+        refuses(*train, "--save-dir", tmp_path / ("x" * 300), parts=["File name too long"])
+        refuses(*train, "--save-dir", "", parts=["--save-dir", "an empty value"])
+        refuses(*train[:-2], "", "--save-dir", tmp_path, parts=["--pretrain-model", "an empty value"])
+        for option, value in (
+            ("--seed", "9" * 30),
+            ("--batch-size", "1" + "0" * 20),
+            ("--epoch", "²"),
+            ("--lr", "inf"),
+        ):
+            refuses(*train, "--save-dir", tmp_path, option, value, parts=[option, value])
+
     def test_folders(self, tmp_path, refuses, small_checkpoint):
         train = ("train_sample.py", "--save-dir", tmp_path / "out", "--backbone-weights", "none")
         refuses(*train, "--train-folder-syn", tmp_path, parts=[tmp_path, "there is no gt.mat"])

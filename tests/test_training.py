@@ -148,7 +148,8 @@ class TestNothingLost:
 
     def test_a_loss_that_is_not_finite(self, tmp_path, refuses, line):
         """Steps far too large: what they broke is listed, skipped, and after several in a row the run ends."""
-        refuses(*line, "--epoch", 9, "--lr", 1e30, "--save-dir", tmp_path, parts=["not finite 5 steps", "last.pt"])
+        refuses(*line, "--epoch", 9, "--lr", 1e30, "--save-dir", tmp_path, parts=["not finite 5 steps", "smaller --lr"])
+        assert not (tmp_path / "last.pt").exists()  # nothing good to save
         lines = (tmp_path / "skipped.csv").read_text().splitlines()
         assert all(re.fullmatch(r"\d+,\d+,.*\.jpg", text) for text in lines)
         assert len(lines) > 5
@@ -234,6 +235,29 @@ class TestLearning:
             schedule.after_epoch(loss)
         assert optimizer.param_groups[0]["lr"] == 0.5
 
+    def test_going_on_with_a_cosine_begins_a_new_one(self, tmp_path, run_script, line):
+        line = (*line, "--epoch", 1, "--schedule", "cosine", "--warmup-steps", 0, "--save-dir", tmp_path)
+        run_script(*line)
+        start = line.index("--pretrain-model")
+        line = (*line[: start + 1], tmp_path / "last.pt", *line[start + 2 :])
+        assert "a new cosine begins" in run_script(*line, "--continue-training", "--batches-before-train", 1).stdout
+        assert float(rows(tmp_path)[1]["lr"]) < 1e-4  # at its end, and not from the first step on
+        before, after = (torch.load(tmp_path / name, weights_only=True)["scheduler"]["last_epoch"]
+                         for name in ("last.pt", "last.pt"))  # fmt: skip
+        assert before == after == 6
+
+    def test_rates_that_are_named_win_over_the_checkpoints(self, tmp_path, run_script, line):
+        run_script(*line, "--epoch", 1, "--save-dir", tmp_path / "a")
+        start = line.index("--pretrain-model")
+        line = (*line[: start + 1], tmp_path / "a" / "last.pt", *line[start + 2 :], "--continue-training", "--epoch", 1)
+        run_script(*line, "--save-dir", tmp_path / "b")
+        run_script(*line, "--save-dir", tmp_path / "c", "--lr", 1e-4, "--weight-decay", 0.5, "--patience", 9)
+        kept, named = (torch.load(tmp_path / name / "last.pt", weights_only=True) for name in ("b", "c"))
+        assert kept["optimizer"]["param_groups"][0]["lr"] == 1e-3
+        assert named["optimizer"]["param_groups"][0]["lr"] == 1e-4
+        assert named["optimizer"]["param_groups"][0]["weight_decay"] == 0.5
+        assert named["scheduler"]["patience"] == 9
+
     def test_options_without_effect_are_refused(self, tmp_path, refuses, line):
         line = (*line, "--save-dir", tmp_path)
         refuses(*line, "--warmup-steps", 9, parts=["--warmup-steps has no effect with --schedule plateau"])
@@ -241,6 +265,9 @@ class TestLearning:
         refuses(*line, "--syn-val-size", 3, parts=["--syn-val-size has no effect without --val"])
         refuses(*line, "--amp", "fp16", "--ngpus", 0, parts=["--amp fp16: needs a GPU"])
         refuses(*line, "--amp", "int8", parts=["int8"])
+        refuses(*line, "--sync-bn", parts=["--sync-bn is for several processes"])
+        refuses(*line, "--ema", 0, parts=["--ema"])
+        refuses(*line, "--clip-grad", 0, parts=["--clip-grad"])
 
     def test_tensorboard(self, tmp_path, run_script, line):
         pytest.importorskip("tensorboard", reason="tensorboard is not installed (requirements-extra.txt)")

@@ -95,11 +95,17 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     try:
         state = canonical_names(contents.pop("model"))
         plan = plan_of(state)
-    except (KeyError, AttributeError, TypeError) as error:
+    except KeyError as error:
         raise UserError(f"{path}: no checkpoint of this network ({error} is missing); check the path") from None
-    model = FOTSModel() if plan == ORIGINAL_PLAN else FOTSModelPruned(plan)
+    except (AttributeError, TypeError):
+        raise UserError(
+            f"{path}: no checkpoint of this network (it holds no tensors by name); check the path"
+        ) from None
     try:
+        model = FOTSModel() if plan == ORIGINAL_PLAN else FOTSModelPruned(plan)
         model.load_state_dict(state)
+    except UserError as error:
+        raise UserError(f"{path}: no checkpoint of this network ({error})") from None
     except RuntimeError as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
         raise UserError(f"{path}: no checkpoint of this network ({reason}); check the path") from None
@@ -120,11 +126,15 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping) -> str |
     The earlier code's optimizer also counted ResNet's unused classifier: 144 parameters of which 142 have
     a state.
     """
+    if not isinstance(state, Mapping) or not {"state", "param_groups"} <= state.keys():
+        return "its optimizer state is none"
     places = [place for group in state["param_groups"] for place in group["params"]]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     if len(places) == len(parameters) + len(_UNUSED_CLASSIFIER):
         places = [place for number, place in enumerate(places) if number not in _UNUSED_CLASSIFIER]
-    if len(places) != len(parameters) or len(optimizer.param_groups) != len(state["param_groups"]):
+    if len(optimizer.param_groups) != len(state["param_groups"]):
+        return "its optimizer had other groups of parameters (--decay-weights-only)"
+    if len(places) != len(parameters):
         return f"the optimizer state is for {len(places)} parameters, the network has {len(parameters)}"
     moments = {}
     for number, (place, parameter) in enumerate(zip(places, parameters, strict=True)):

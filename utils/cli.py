@@ -10,7 +10,7 @@ import torch
 from utils.augmentation import WholeFrame
 from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD
 from utils.distributed import ALONE, Ranks
-from utils.errors import fail
+from utils.errors import UserError, fail
 
 
 class Parser(argparse.ArgumentParser):
@@ -42,13 +42,30 @@ def flag(group, name: str, text: str) -> None:
     group.add_argument(name, action="store_true", help=text)
 
 
-def whole_number(least: int):
-    """Argument type: a whole number, `least` or more."""
+def given_text(text: str) -> str:
+    """Argument type: a path or the like. An empty one is most often a variable that was never set."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("an empty value; is a variable not set?")
+    return text
+
+
+def given_path(text: str) -> Path:
+    """Argument type: as `given_text`, a path."""
+    return Path(given_text(text))
+
+
+def whole_number(least: int, most: int = 2**31 - 1):
+    """Argument type: a whole number from `least` to `most`."""
 
     def parse(text: str) -> int:
-        if not text.lstrip("+-").isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r}; expected a whole number, {least} or more")
-        return int(text)
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if not least <= value <= most:
+            upper = "or more" if value < least else f"to {most}"
+            raise argparse.ArgumentTypeError(f"{text[:40]!r}; expected a whole number, {least} {upper}")
+        return value
 
     return parse
 
@@ -61,7 +78,7 @@ def number(low: float, high: float = float("inf")):
             value = float(text)
         except ValueError:
             value = float("nan")
-        if not low <= value <= high:
+        if not low <= value <= high or value == float("inf"):
             bounds = f"{low:g} or more" if high == float("inf") else f"from {low:g} to {high:g}"
             raise argparse.ArgumentTypeError(f"{text!r}; expected a number, {bounds}")
         return value
@@ -80,7 +97,7 @@ def add_detection_options(group, *names: str) -> None:
 
 def add_cache_option(group) -> None:
     text = "folder for the index of a gt.mat (default: beside it, or the user's cache where that is read-only)"
-    option(group, "--cache-dir", str, None, "DIR", text)
+    option(group, "--cache-dir", given_text, None, "DIR", text)
 
 
 def add_machine_options(group, *, workers: bool = True) -> None:
@@ -92,6 +109,8 @@ def add_machine_options(group, *, workers: bool = True) -> None:
 
 def choose_device(ngpus: int, ranks: Ranks = ALONE) -> torch.device:
     """This process's GPU if one is asked for and there, else the CPU with its share of the cores as threads."""
+    if not torch.cuda.is_available() and ranks.local_world > max(_cores(), 2):
+        raise UserError(f"--ngpus {ngpus}: no GPU here, and {_cores()} cores; give --ngpus {_cores()} or less")
     if ngpus and torch.cuda.is_available():
         device = torch.device("cuda", ranks.local_rank)
         torch.cuda.set_device(device)

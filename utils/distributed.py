@@ -3,12 +3,14 @@
 `--ngpus N` starts N processes here; `torchrun` starts them itself, on one machine or more.
 """
 
+import contextlib
+import ctypes
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import torch
@@ -16,6 +18,8 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from utils.errors import UserError, run_script
+
+_PR_SET_PDEATHSIG = 1
 
 GRACE_SECONDS = 20
 """What the other processes have to end by themselves after one has."""
@@ -42,6 +46,12 @@ class Ranks(NamedTuple):
         dist.all_reduce(total)
         return total.tolist()
 
+    def share(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Overwrite each process's tensors with the first one's."""
+        if self.world > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor, 0)
+
     def print(self, *words: object) -> None:
         if self.is_first:
             print(*words, flush=True)
@@ -55,8 +65,8 @@ def launch(main: Callable, args, processes: int) -> None:
 
     A process that fails ends the run with its exit code. SIGTERM and SIGINT go to all of them, as SIGTERM.
     """
-    if "RANK" in os.environ:
-        names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    if all(name in os.environ for name in names):  # as torchrun sets them
         _join(main, args, Ranks(*(int(os.environ[name]) for name in names)))
     elif processes <= 1:
         main(args, ALONE)
@@ -93,12 +103,17 @@ def _start(main: Callable, args, processes: int) -> int:
             child.kill()
             child.join()
     if first < 0:
-        print(f"error: a training process was ended by signal {-first}; last.pt holds what was saved", file=sys.stderr)
+        print(
+            f"error: a training process was ended by signal {-first}; --resume goes on from the last checkpoint",
+            file=sys.stderr,
+        )
     return first if first >= 0 else 1
 
 
 def _child(main: Callable, args, ranks: Ranks) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent passes it on
+    with contextlib.suppress(OSError, AttributeError):  # Linux: a parent that is killed takes its children along
+        ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ |= {"RANK": str(ranks.rank), "WORLD_SIZE": str(ranks.world)}
     run_script(lambda: _join(main, args, ranks))
 

@@ -58,23 +58,35 @@ class Training:
     problems: Problems = field(default_factory=Problems)
     skipped: int = 0
     skipped_in_a_row: int = 0
+    progress: dict = field(default_factory=dict)
+    """Where the epoch stands, for a checkpoint; see `gather_progress`."""
     estimated: bool = False
     """An epoch's time has been told."""
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None)
 
-    def progress(self) -> dict:
-        """Where the epoch under way stands, for a checkpoint."""
-        return {"step": self.step, "images": self.images, "totals": self.totals.tolist(), "skipped": self.skipped}
+    def gather_progress(self) -> None:
+        """Note where the epoch under way stands, on all processes together; each has to call it."""
+        *totals, images = self.ranks.sum([*self.totals.tolist(), self.images])
+        self.progress = {"step": self.step, "images": int(images), "totals": totals, "skipped": self.skipped,
+                         "world": self.ranks.world}  # fmt: skip
 
     def restore_progress(self, progress: dict) -> None:
-        self.step, self.images, self.skipped = progress["step"], progress["images"], progress["skipped"]
-        self.totals = LossSums.of(progress["totals"])
+        """Raises `UserError` in mid-epoch with another number of processes, which would see other images."""
+        if progress["step"] and progress["world"] != self.ranks.world:
+            raise UserError(
+                f"the run was stopped in mid-epoch with {progress['world']} processes, not {self.ranks.world}; "
+                f"give --ngpus {progress['world']}"
+            )
+        self.step, self.skipped = progress["step"], progress["skipped"]
+        if self.ranks.is_first:
+            self.images, self.totals = progress["images"], LossSums.of(progress["totals"])
 
     def begin_epoch(self) -> None:
         self.step = self.images = self.skipped = 0
         self.totals, self.problems = LossSums.of([0] * 5), Problems()
+        self.gather_progress()
 
 
 def train_one_epoch(
@@ -102,15 +114,21 @@ def train_one_epoch(
     with bar:
         for batches in _groups(loader, batches_per_step, training.problems):
             counts = [sum(values) for values in zip(*(loss_counts(b.target) for b in batches), strict=True)] or [0, 0]
-            *counts, stops = ranks.sum([*map(float, counts), float(stop.requested)])
+            save_is_due = ranks.is_first and time.perf_counter() - saved > save_seconds
+            *counts, stops, saves = ranks.sum([*map(float, counts), float(stop.requested), float(save_is_due)])
             if batches or ranks.world > 1:
                 looks.add(_learn(training, batches, loss_sums, LossCounts(*counts)), batches)
             training.step += 1
             bar.update(sum(len(batch.images) for batch in batches))
             now = time.perf_counter()
-            if stops:
+            if stops or saves:
                 looks.look()
+                training.gather_progress()
+            if stops:
                 return False
+            if save_is_due:
+                save()
+                saved = time.perf_counter()
             if now - looked > _LOOK_SECONDS:
                 looked = now
                 looks.look()
@@ -123,11 +141,8 @@ def train_one_epoch(
                 ranks.print(
                     f"time        about {minutes:.1f} minutes an epoch, by its first {_STEPS_TO_ESTIMATE} steps"
                 )
-            if ranks.is_first and now - saved > save_seconds:
-                looks.look()
-                save()
-                saved = time.perf_counter()
     looks.look()
+    training.gather_progress()
     return True
 
 
@@ -192,13 +207,14 @@ class _Looks:
                 continue
             training.skipped += 1
             training.skipped_in_a_row += 1
-            if training.ranks.is_first:
-                with open(self.file, "a", encoding="utf-8") as file:
-                    file.writelines(f"{training.epoch + 1},{step},{path}\n" for path in paths)
+            with open(self.file, "a", encoding="utf-8") as file:
+                file.writelines(f"{training.epoch + 1},{step},{path}\n" for path in paths)
         if training.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+            last = self.file.parent / "last.pt"
+            good = f"the last good checkpoint is {last}: go on from it" if last.exists() else "try again"
             raise UserError(
-                f"the loss was not finite {training.skipped_in_a_row} steps in a row (images: {self.file}); the last "
-                f"good checkpoint is {self.file.parent / 'last.pt'}: go on from it with a smaller --lr"
+                f"the loss was not finite {training.skipped_in_a_row} steps in a row (images: {self.file}); {good} "
+                "with a smaller --lr"
             )
 
 

@@ -5,6 +5,12 @@ import os
 import sys
 from collections.abc import Callable
 
+_OF_PATHS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
+    errno.ENAMETOOLONG, errno.ENOENT, errno.ELOOP,
+}  # fmt: skip
+"""What an operating system answers to a path that cannot be used."""
+
 
 class UserError(Exception):
     """Something the user gave cannot be used. The message names the file, the value and the cure."""
@@ -21,14 +27,17 @@ def run_script(main: Callable[[], None]) -> None:
     except UserError as error:
         fail(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
+        if error.errno not in _OF_PATHS:
             raise
-        fail(f"{error.filename or 'writing'}: {os.strerror(error.errno)}; free some space or choose another folder")
+        cure = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "choose another path"
+        fail(f"{error.filename or 'writing'}: {os.strerror(error.errno)}; {cure}")
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         sys.exit(130)
 
 
 def fail(message: str) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    """One line and exit code 2. Of several processes that fail alike the first one speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"error: {message}", file=sys.stderr)
     sys.exit(2)

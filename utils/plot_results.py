@@ -25,7 +25,7 @@ def read_curves(folder: Path) -> dict[str, list[float]]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
-        return {name: [float(row[name]) for row in rows] for name in rows[0]}
+        return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give a --save-dir of train_sample.py") from None
     except (IndexError, TypeError, ValueError):

@@ -9,6 +9,7 @@ from pathlib import Path
 from utils.errors import UserError
 
 RESULTS = "results.csv"
+_OF_A_RUN = ("last.pt", "best.pt", "epoch_*.pt", RESULTS, "skipped*.csv", "tensorboard")
 
 
 @contextlib.contextmanager
@@ -27,7 +28,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 def set_aside(folder: Path) -> Path | None:
     """Move an earlier run's files into a subfolder of their own, so that a new run overwrites none of them."""
-    files = [*folder.glob("*.pt"), *folder.glob("*.csv")]
+    files = [file for pattern in _OF_A_RUN for file in folder.glob(pattern)]
     if not files:
         return None
     number = 1

@@ -38,6 +38,14 @@ class Schedule:
     def state_dict(self) -> dict:
         return {"kind": self.kind, **self._scheduler.state_dict()}
 
+    def begin(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
+        """Set the rate that this schedule begins with, whatever a loaded optimizer brought along."""
+        for group, first in zip(optimizer.param_groups, self._scheduler.get_last_lr(), strict=True):
+            group["lr"] = first if self.kind == "cosine" else rate
+
+    def set_patience(self, patience: int) -> None:
+        self._scheduler.patience = patience
+
     def load_state_dict(self, state: dict) -> bool:
         """False, and nothing loaded, where the state is of another kind of schedule."""
         if state.get("kind") != self.kind:
