@@ -156,7 +156,7 @@ class TestNothingLost:
 
 
 class TestSeveralProcesses:
-    def test_two_processes_take_the_steps_of_one(self, tmp_path, run_script, line):
+    def test_two_processes_take_the_steps_of_one(self, tmp_path, run_script, line, small_checkpoint):
         """2 x 4 images give the gradients of 8; BatchNorm frozen, since its statistics are each process's own."""
         common = ("--epoch", 2, "--freeze-bn", "--val", *VIEW[4:], "--score-threshold", 0.9, "--num-workers", 0)
         run_script(*line, *common, "--batch-size", 8, "--batches-before-train", 1, "--save-dir", tmp_path / "one")
@@ -165,9 +165,13 @@ class TestSeveralProcesses:
                               "--save-dir", tmp_path / name)  # fmt: skip
             assert "2 processes" in done.stdout
             assert done.stdout.count("epoch 1  ") == 1  # only the first one prints
-            one, several = (load_model(tmp_path / folder / "last.pt")[0] for folder in ("one", name))
-            for ours, theirs in zip(one.parameters(), several.parameters(), strict=True):
-                assert torch.allclose(ours, theirs, atol=2e-4)
+            files = small_checkpoint, tmp_path / "one" / "last.pt", tmp_path / name / "last.pt"
+            before, one, several = (
+                torch.cat([parameter.detach().flatten() for parameter in load_model(file)[0].parameters()])
+                for file in files
+            )
+            # Adam takes whole steps along gradients of rounding error, too: few weights, so the mean tells
+            assert (one - several).abs().mean() < 0.01 * (one - before).abs().mean()
             losses = [float(rows(tmp_path / folder)[1]["val_loss"]) for folder in ("one", name)]
             assert losses[0] == pytest.approx(losses[1], rel=0.01)
 

@@ -56,9 +56,10 @@ def write_atomically(path: str | Path, contents: dict) -> None:
         free = _free_bytes(path.parent) + Path(temporary).stat().st_size
         if free > needed and not isinstance(error, OSError):
             raise
+        missing = max(needed - free, 0) / 2**20
         raise UserError(
             f"{path}: could not be written ({error if isinstance(error, OSError) else 'disk full'}); it takes about "
-            f"{needed / 2**20:.0f} MiB and {free / 2**20:.0f} MiB are free; what stood there before is untouched"
+            f"{needed / 2**20:.1f} MiB, {missing:.1f} more than are free; what stood there is untouched"
         ) from None
     finally:
         with contextlib.suppress(FileNotFoundError):
