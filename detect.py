@@ -25,7 +25,16 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from utils.cli import Parser, add_detection_options, add_machine_options, choose_device, describe_device, whole_number
+from utils.cli import (
+    Parser,
+    add_detection_options,
+    add_machine_options,
+    choose_device,
+    describe_device,
+    given_path,
+    given_text,
+    whole_number,
+)
 from utils.detector import Detector, load_detector
 from utils.drawing import draw_quads, write_image
 from utils.errors import UserError, run_script
@@ -46,8 +55,12 @@ LONGEST_JPEG = 65_500
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder, glob, video, or a camera's number")
-    parser.add_argument("--pretrain-model", required=True, metavar="CKPT", help="the checkpoint, original or pruned")
-    parser.add_argument("--output-dir", type=Path, required=True, metavar="DIR", help="folder for what is written")
+    parser.add_argument(
+        "--pretrain-model", type=given_text, required=True, metavar="CKPT", help="the checkpoint, original or pruned"
+    )
+    parser.add_argument(
+        "--output-dir", type=given_path, required=True, metavar="DIR", help="folder for what is written"
+    )
     parser.add_argument(
         "--format",
         choices=("txt", "txt-scores", "jsonl"),

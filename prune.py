@@ -9,14 +9,13 @@ OUT/pruned.pt and prints channels, parameters and MACs before and after.
 """
 
 import argparse
-from pathlib import Path
 
 import torch
 
 from model_pruned import FOTSModelPruned
 from utils.channels import LAYERS, plan_of, select_channels
 from utils.checkpoint import load_model, save_checkpoint
-from utils.cli import Parser, number, whole_number
+from utils.cli import Parser, given_path, given_text, number, whole_number
 from utils.cost import count_macs, count_parameters
 from utils.errors import UserError, run_script
 from utils.results import format_table
@@ -25,9 +24,13 @@ from utils.results import format_table
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument(
-        "--pretrain-model", required=True, metavar="CKPT", help="the checkpoint to prune, pruned or not"
+        "--pretrain-model",
+        type=given_text,
+        required=True,
+        metavar="CKPT",
+        help="the checkpoint to prune, pruned or not",
     )
-    parser.add_argument("--save-dir", type=Path, required=True, metavar="DIR", help="folder for pruned.pt")
+    parser.add_argument("--save-dir", type=given_path, required=True, metavar="DIR", help="folder for pruned.pt")
     parser.add_argument(
         "--sparsity",
         type=number(0, 0.999),
@@ -48,7 +51,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar=("H", "W"),
         help="input size that MACs are counted at (default 288 512)",
     )
-    return parser.parse_args(arguments)  # fmt: skip
+    return parser.parse_args(arguments)
 
 
 def main(args: argparse.Namespace) -> None:

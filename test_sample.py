@@ -31,6 +31,8 @@ from utils.cli import (
     choose_device,
     count_workers,
     describe_device,
+    given_path,
+    given_text,
     whole_number,
 )
 from utils.cost import count_macs, count_parameters, describe_cost, milliseconds_per_frame
@@ -55,11 +57,14 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = Parser(__doc__)
     parser.add_argument(
         "--test-folder-sample",
+        type=given_text,
         required=True,
         metavar="DIR",
         help="annotated frames, in one of the README's layouts; the test frames are used",
     )
-    parser.add_argument("--pretrain-model", required=True, metavar="CKPT", help="the checkpoint to measure")
+    parser.add_argument(
+        "--pretrain-model", type=given_text, required=True, metavar="CKPT", help="the checkpoint to measure"
+    )
     parser.add_argument("--prune", action="store_true", help="that checkpoint is a pruned network")
     parser.add_argument("--batch-size", type=whole_number(1), default=1, metavar="N", help="(default %(default)s)")
     parser.add_argument(
@@ -69,7 +74,9 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="taken so that a training line can be reused; testing takes no steps",
     )
-    parser.add_argument("--output-dir", type=Path, metavar="DIR", help="folder for pictures, res_*.txt, metrics.json")
+    parser.add_argument(
+        "--output-dir", type=given_path, metavar="DIR", help="folder for pictures, res_*.txt, metrics.json"
+    )
     add_cache_option(parser)
     parser.add_argument(
         "--sweep", action="store_true", help="score the same maps at other score thresholds, too, and tell the best"
@@ -84,7 +91,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     add_detection_options(parser, "--short-side", "--val-short-side")
     add_machine_options(parser)
-    return parser.parse_args(arguments)  # fmt: skip
+    return parser.parse_args(arguments)
 
 
 def main(args: argparse.Namespace) -> None:
