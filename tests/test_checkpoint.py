@@ -171,7 +171,7 @@ def test_full_disk_leaves_the_old_file(tmp_path):
         subprocess.run(["umount", disk], check=True)
 
 
-def test_loading_needs_nothing_imported_before(tmp_path, small_checkpoint):
+def test_loading_needs_nothing_imported_before(small_checkpoint):
     code = f"from utils.checkpoint import load_model; print(type(load_model({str(small_checkpoint)!r})[0]).__name__)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "FOTSModelPruned"

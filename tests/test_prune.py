@@ -78,7 +78,7 @@ def test_channels_of_least_l1_norm_go(model):
     assert len(kept["remove_artifacts"]) == 64 - 1
 
 
-def test_script_prunes_a_checkpoint_and_again(tmp_path, run_script, refuses, small_checkpoint):
+def test_script_prunes_a_checkpoint_and_again(tmp_path, run_script, refuses):
     torch.manual_seed(0)
     save_checkpoint(tmp_path / "half.pt", FOTSModelPruned(uniform_plan(0.125)))
     first = run_script("prune.py", "--pretrain-model", tmp_path / "half.pt", "--save-dir", tmp_path / "a")
