@@ -114,7 +114,8 @@ class TextDataset(Dataset):
             problems.add("words outside their image, left out", str(path), int((~inside).sum()))
             words = Words(words.quads[inside], words.ignored[inside])
         rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
-        image, matrix, size = self.transform(picture.image, rng, picture.size, picture.reduced)
+        readable = words.quads[~words.ignored]
+        image, matrix, size = self.transform(picture.image, rng, picture.size, picture.reduced, readable)
         return Frame(image, None, path, words, matrix, size, problems)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
@@ -155,18 +156,33 @@ class SynthText(TextDataset):
 class SampleDataset(TextDataset):
     """Annotated frames in one of three layouts, told by the folders that are there (see the README).
 
-    train: the training frames; else the test frames. An epoch draws all of them. cache_dir: as `SynthText`'s.
+    train: the training frames; else the test frames. ratio: how many times an epoch draws each frame; 2.5 is
+    twice all and once more a random half. cache_dir: as `SynthText`'s.
     """
 
-    def __init__(self, root: str | Path, train: bool = True, *, cache_dir: str | Path | None = None, **options):
+    def __init__(
+        self,
+        root: str | Path,
+        train: bool = True,
+        *,
+        ratio: float = 1.0,
+        cache_dir: str | Path | None = None,
+        **options,
+    ):
+        if not 0 < ratio < math.inf:
+            raise UserError(f"sample ratio: {ratio}; expected a number above 0")
+        self.ratio = ratio
         super().__init__(open_sample(root, train, cache_dir), train, **options)
+
+    def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
+        """Indices of an epoch's images, in random order."""
+        frames = max(round(self.ratio * len(self)), 1)
+        rounds = [super(SampleDataset, self).draw_epoch(rng) for _ in range(math.ceil(frames / len(self)))]
+        return np.concatenate(rounds)[:frames]
 
 
 class MergedDataset(Dataset):
-    """SynthText and a sample dataset as one; options go to both, `draw` to SynthText.
-
-    sample_ratio: how many times an epoch draws each sample frame; 2.5 is twice all and once more a random half.
-    """
+    """SynthText and a sample dataset as one; options go to both, `draw` to SynthText, `sample_ratio` to the sample."""
 
     def __init__(
         self,
@@ -178,10 +194,8 @@ class MergedDataset(Dataset):
         sample_ratio: float = 1.0,
         **options,
     ):
-        if not 0 < sample_ratio < math.inf:
-            raise UserError(f"sample ratio: {sample_ratio}; expected a number above 0")
-        self.sample_ratio = sample_ratio
-        self.parts = [SynthText(root_syn, train, draw=draw, **options), SampleDataset(root_sample, train, **options)]
+        synthetic = SynthText(root_syn, train, draw=draw, **options)
+        self.parts = [synthetic, SampleDataset(root_sample, train, ratio=sample_ratio, **options)]
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
@@ -199,9 +213,7 @@ class MergedDataset(Dataset):
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
         synthetic, sample = self.parts
-        frames = max(round(self.sample_ratio * len(sample)), 1)
-        rounds = [sample.draw_epoch(rng) for _ in range(math.ceil(frames / len(sample)))]
-        return rng.permutation(np.r_[synthetic.draw_epoch(rng), len(synthetic) + np.concatenate(rounds)[:frames]])
+        return rng.permutation(np.r_[synthetic.draw_epoch(rng), len(synthetic) + sample.draw_epoch(rng)])
 
     @property
     def problems(self) -> Problems:
@@ -211,16 +223,21 @@ class MergedDataset(Dataset):
         return problems
 
 
-def open_dataset(synthtext: str | Path | None, sample: str | Path | None, train: bool, **options):
-    """The dataset of one or both folders; `draw` is SynthText's, `sample_ratio` for both together."""
+def open_dataset(
+    synthtext: str | Path | None,
+    sample: str | Path | None,
+    train: bool,
+    *,
+    draw: int | None = None,
+    sample_ratio: float = 1.0,
+    **options,
+) -> SynthText | SampleDataset | MergedDataset:
+    """The dataset of one or both folders; `draw` is SynthText's, `sample_ratio` the sample's."""
     if synthtext and sample:
-        return MergedDataset(synthtext, sample, train, **options)
-    if options.pop("sample_ratio", 1.0) != 1.0:
-        raise UserError("a sample ratio needs both SynthText and a sample dataset; drop it or name both folders")
+        return MergedDataset(synthtext, sample, train, draw=draw, sample_ratio=sample_ratio, **options)
     if synthtext:
-        return SynthText(synthtext, train, **options)
-    options.pop("draw", None)
-    return SampleDataset(sample, train, **options)
+        return SynthText(synthtext, train, draw=draw, **options)
+    return SampleDataset(sample, train, ratio=sample_ratio, **options)
 
 
 class EpochSampler(Sampler):

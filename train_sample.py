@@ -16,7 +16,6 @@ import argparse
 import contextlib
 import math
 import os
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -28,10 +27,12 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from datasets import SYNTHTEXT_DRAW, EpochSampler, make_loader, open_dataset
+from datasets import EpochSampler, make_loader, open_dataset
 from loss import loss_counts, loss_sums
 from model import FOTSModel
+from model_pruned import FOTSModelPruned
 from utils.augmentation import TrainTransform, WholeFrame
+from utils.channels import read_plan, uniform_plan
 from utils.checkpoint import (
     check_pruned,
     load_model,
@@ -41,20 +42,10 @@ from utils.checkpoint import (
     save_checkpoint,
 )
 from utils.cli import (
-    Parser,
-    add_cache_option,
-    add_detection_options,
-    add_machine_options,
     choose_device,
     count_workers,
     cpu_multiplies_bf16,
     describe_device,
-    flag,
-    given_path,
-    given_text,
-    number,
-    option,
-    whole_number,
 )
 from utils.cost import describe_cost
 from utils.distributed import Ranks, launch
@@ -67,9 +58,8 @@ from utils.run_folder import RESULTS, append_row, ensure_row, locked, set_aside
 from utils.schedule import Schedule
 from utils.stopping import EXIT_STOPPED, StopRequest
 from utils.tensorboard import Board
+from utils.train_options import KEPT_ON_RESUME, PATIENCE, WARMUP_STEPS, parse_args, resume_line
 from utils.validation import Validation, validate
-
-PATIENCE, WARMUP_STEPS = 3, 200
 
 PICTURES = 4
 
@@ -89,163 +79,6 @@ COLUMNS = (
     "seconds",
 )
 """Of results.csv; those of validation are empty without --val."""
-
-KEPT_ON_RESUME = ("save_dir", "resume", "ngpus", "num_workers")
-"""Options that --resume takes from its own line; all others come from the run that it resumes."""
-
-
-def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = Parser(__doc__)
-    data = parser.add_argument_group("data")
-    option(data, "--train-folder-syn", given_text, None, "DIR", "SynthText: the folder of gt.mat")
-    option(data, "--train-folder-sample", given_text, None, "DIR", "annotated frames, in one of the README's layouts")
-    option(data, "--syn-train-size", whole_number(1), SYNTHTEXT_DRAW[True], "N", "SynthText images that an epoch draws")
-    option(data, "--syn-val-size", whole_number(1), SYNTHTEXT_DRAW[False], "N", "... and a validation")
-    option(
-        data,
-        "--sample-ratio",
-        number(0.01),
-        1.0,
-        "X",
-        "beside SynthText, how many times an epoch draws each sample frame; 0.5: a random half",
-    )
-    add_cache_option(data)
-
-    view = parser.add_argument_group("what the network sees (pixels, degrees)")
-    option(
-        view, "--short-side", whole_number(1), TrainTransform.short_side, "PX", "training frames get this short side"
-    )
-    option(
-        view, "--rotation", number(0, 45), TrainTransform.rotation, "DEG", "... are turned by up to this, either way"
-    )
-    option(
-        view, "--stretch", number(0.1, 10), TrainTransform.stretch, ("LOW", "HIGH"), "... stretched in height", nargs=2
-    )
-    option(
-        view,
-        "--crop",
-        whole_number(TrainTransform.least_crop),
-        TrainTransform.crop,
-        "PX",
-        "... and cropped to a square, a multiple of 4",
-    )
-    add_detection_options(view)
-
-    network = parser.add_argument_group("network")
-    option(
-        network,
-        "--backbone-weights",
-        given_text,
-        None,
-        "imagenet|none|PATH",
-        "what a new network's encoder starts from (default imagenet)",
-    )
-    option(network, "--pretrain-model", given_text, None, "CKPT", "start from this checkpoint's weights")
-    flag(
-        network, "--continue-training", "go on with that checkpoint's optimizer, schedule, best score, epoch count, too"
-    )
-    flag(network, "--prune", "that checkpoint is a pruned network")
-    flag(network, "--freeze-bn", "BatchNorms keep their statistics, scales and shifts")
-    flag(network, "--sync-bn", "BatchNorms use the statistics of all processes together")
-
-    learning = parser.add_argument_group("learning")
-    option(learning, ("--epoch", "--epochs"), whole_number(1), 30, "N", "epochs of this run")
-    option(learning, "--batch-size", whole_number(1), 16, "N", "images in a batch, of each process")
-    option(
-        learning,
-        "--batches-before-train",
-        whole_number(1),
-        2,
-        "N",
-        "batches whose gradients make one step, as one large batch",
-    )
-    option(learning, "--lr", number(0), 1e-3, "RATE", "Adam's learning rate")
-    option(learning, "--weight-decay", number(0), 1e-5, "W", "Adam's weight decay")
-    flag(learning, "--decay-weights-only", "no weight decay on biases and BatchNorms")
-    option(learning, "--schedule", str, "plateau", None, "of the learning rate", choices=("plateau", "cosine"))
-    option(
-        learning,
-        "--patience",
-        whole_number(0),
-        None,
-        "N",
-        f"plateau: epochs without a lower loss before the rate is halved (default {PATIENCE})",
-    )
-    option(
-        learning,
-        "--warmup-steps",
-        whole_number(0),
-        None,
-        "N",
-        f"cosine: steps in which the rate rises from zero (default {WARMUP_STEPS})",
-    )
-    option(learning, "--clip-grad", number(1e-9), None, "NORM", "largest norm of all gradients together (default: any)")
-    option(
-        learning, "--ema", number(0, 1), None, "DECAY", "average the weights; the average is validated and is best.pt"
-    )
-    option(learning, "--seed", whole_number(0), 0, "N", "of the draws, the augmentation, the initial weights")
-
-    run = parser.add_argument_group("run")
-    option(run, "--save-dir", given_path, None, "DIR", "folder for what the run writes", required=True)
-    flag(run, "--resume", "go on with the interrupted run in --save-dir, with its options")
-    flag(run, "--val", "validate after each epoch, on SynthText's last 20 %% and the sample's test frames")
-    option(run, "--save-every", number(0), 15.0, "MINUTES", "time between checkpoints within an epoch")
-    option(run, "--save-epoch-every", whole_number(0), 1, "N", "keep an epoch_N.pt every so many epochs; 0: never")
-    option(
-        run,
-        "--amp",
-        str,
-        None,
-        None,
-        "precision of the network (default: bf16 where the hardware has it)",
-        choices=("off", "bf16", "fp16"),
-    )
-    flag(run, "--tensorboard", "write scalars and pictures of a few validation frames to --save-dir/tensorboard")
-    flag(run, "--compile", "compile the network first: minutes to start, faster steps")
-    flag(run, "--deterministic", "the same numbers in every run, also on a GPU, where it is slower")
-    add_machine_options(run)
-    args = parser.parse_args(arguments)
-    args.given = sorted(parser.given(arguments))
-    check_args(parser, args)
-    return args
-
-
-def check_args(parser: Parser, args: argparse.Namespace) -> None:
-    """Refuse what could have no effect."""
-    given = set(args.given)
-    if args.resume:
-        if without_effect := sorted(given - set(KEPT_ON_RESUME)):
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in without_effect)
-            parser.error(f"--resume goes on with the run's own options: drop {names}")
-        return
-    if not (args.train_folder_syn or args.train_folder_sample):
-        parser.error("nothing to train on: give --train-folder-syn, --train-folder-sample, or both")
-    for name in ("continue_training", "prune"):
-        if getattr(args, name) and not args.pretrain_model:
-            parser.error(f"--{name.replace('_', '-')} needs --pretrain-model: the checkpoint that it is about")
-    if args.sync_bn and (args.freeze_bn or (args.ngpus < 2 and "RANK" not in os.environ)):
-        parser.error("--sync-bn is for several processes (--ngpus N), and BatchNorms that are not frozen")
-    if args.sync_bn and not torch.cuda.is_available():
-        parser.error("--sync-bn needs GPUs; this machine has none")
-    if args.ema is not None and not 0 < args.ema < 1:
-        parser.error(f"argument --ema: {args.ema}; expected a number between 0 and 1, such as 0.999")
-    if "sample_ratio" in given and not (args.train_folder_syn and args.train_folder_sample):
-        parser.error("--sample-ratio mixes two datasets: it needs --train-folder-syn and --train-folder-sample")
-    if args.backbone_weights and args.pretrain_model:
-        parser.error("--backbone-weights has no effect beside --pretrain-model, which brings all weights; drop one")
-    for name, kind in (("patience", "plateau"), ("warmup_steps", "cosine")):
-        if name in given and args.schedule != kind:
-            parser.error(f"--{name.replace('_', '-')} has no effect with --schedule {args.schedule}; it is for {kind}")
-    for name, other in (
-        ("syn_train_size", "train_folder_syn"),
-        ("syn_val_size", "train_folder_syn"),
-        ("syn_val_size", "val"),
-        ("val_short_side", "val"),
-        ("score_threshold", "val"),
-        ("nms_threshold", "val"),
-    ):
-        if name in given and not getattr(args, other):
-            parser.error(f"--{name.replace('_', '-')} has no effect without --{other.replace('_', '-')}")
 
 
 def main(args: argparse.Namespace, ranks: Ranks) -> None:
@@ -345,13 +178,6 @@ def measure(args: argparse.Namespace, training: Training, loader: DataLoader, ep
                     training.ranks.sum)  # fmt: skip
 
 
-def resume_line(args: argparse.Namespace) -> str:
-    words = ["python3", "train_sample.py", "--save-dir", str(args.save_dir), "--resume"]
-    words += [] if args.ngpus == 1 else ["--ngpus", str(args.ngpus)]
-    words += [] if args.num_workers is None else ["--num-workers", str(args.num_workers)]
-    return shlex.join(words)
-
-
 def open_board(args: argparse.Namespace, loader: DataLoader) -> Board:
     dataset = loader.sampler.dataset
     some = np.linspace(0, len(dataset) - 1, min(len(dataset), PICTURES)).astype(int)
@@ -378,6 +204,8 @@ def read_resumed(args: argparse.Namespace) -> tuple[argparse.Namespace, nn.Modul
 
 def start_model(args: argparse.Namespace) -> tuple[nn.Module, dict]:
     """A new network or a checkpoint's, and the checkpoint's other contents."""
+    if args.width or args.plan:
+        return FOTSModelPruned(read_plan(args.plan) if args.plan else uniform_plan(args.width)), {}
     if not args.pretrain_model:
         return FOTSModel(args.backbone_weights or "imagenet"), {}
     model, contents = load_model(args.pretrain_model)
@@ -500,7 +328,8 @@ def set_train_mode(model: nn.Module, freeze_bn: bool) -> None:
 def build_loaders(args: argparse.Namespace, device: torch.device, ranks: Ranks) -> tuple[DataLoader, DataLoader | None]:
     """Training batches and, with --val, those for validation."""
     folders = args.train_folder_syn, args.train_folder_sample
-    transform = TrainTransform(args.short_side, args.rotation, tuple(args.stretch), args.crop)
+    transform = TrainTransform(args.short_side, args.rotation, tuple(args.stretch), args.crop, tuple(args.scale),
+                               args.word_crops, args.colour)  # fmt: skip
     parts = [(True, args.syn_train_size, transform, args.sample_ratio)]
     if args.val:
         parts.append((False, args.syn_val_size, WholeFrame(args.val_short_side), 1.0))
@@ -520,7 +349,7 @@ def print_header(args, training: Training, train_loader: DataLoader, val_loader:
     precision = str(training.amp_dtype or torch.float32).removeprefix("torch.")
     processes = f", {world} processes" if world > 1 else ""
     print(f"device      {describe_device(training.device, args.ngpus)}{processes}, {precision}")
-    kind = "pruned" if model.pruned else "original"
+    kind = "of a channel plan" if model.pruned else "original"
     print(f"network     {kind}, {describe_cost(model, args.crop, args.crop)}")
     drawn = len(sampler) * world
     print(f"training    {drawn} of {len(sampler.dataset)} images an epoch, {args.crop}x{args.crop} crops")
@@ -575,7 +404,7 @@ def save(args: argparse.Namespace, training: Training, row: dict | None, is_best
 if __name__ == "__main__":
 
     def start() -> None:
-        args = parse_args()
+        args = parse_args(description=__doc__)
         launch(main, args, args.ngpus)
 
     run_script(start)

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.augmentation import TrainTransform, WholeFrame, invert, transform_points, warp
+from utils.augmentation import TrainTransform, WholeFrame, invert, recolour, transform_points, warp
 from utils.errors import UserError
 from utils.maps import PADDING_COLOUR
 
@@ -88,6 +88,42 @@ def test_the_parameters_mean_what_they_say():
     assert max(stretches) == pytest.approx(1.1, abs=0.01)
 
 
+def test_scale_is_a_factor_on_the_short_side():
+    transform, rng = TrainTransform(rotation=0, stretch=(1, 1), scale=(0.5, 2)), np.random.default_rng(0)
+    factors = [transform.matrix(640, 640, rng)[0, 0] / 0.5 for _ in range(500)]
+    assert min(factors) == pytest.approx(0.5, abs=0.02)
+    assert max(factors) == pytest.approx(2, abs=0.05)
+    assert np.mean(np.array(factors) < 1) == pytest.approx(0.5, abs=0.07)
+    assert transform.shrinkage(640, 640) == 1
+
+
+def test_crops_around_words():
+    word = np.array([[[900.0, 40], [940, 40], [940, 60], [900, 60]]])
+    for share, low, high in ((0, 0.0, 0.15), (0.5, 0.4, 0.65), (1, 1.0, 1.0)):
+        transform, rng = TrainTransform(short_side=720, crop=128, word_crops=share), np.random.default_rng(0)
+        centres = [transform_points(word[0].mean(0), transform.matrix(720, 1280, rng, word)) for _ in range(200)]
+        assert low <= np.mean([((centre >= -1) & (centre <= 129)).all() for centre in centres]) <= high
+    assert np.ptp(centres, 0).min() > 60  # not always in the middle
+    nothing = np.zeros((0, 4, 2))
+    same = (transform.matrix(720, 1280, np.random.default_rng(3), quads) for quads in (None, nothing))
+    assert np.array_equal(*same)
+
+
+def test_light_and_colour_change_pixels_but_not_places():
+    y, x = np.mgrid[:300, :300]
+    picture = np.dstack([y % 256, x % 256, np.full_like(x, 90)]).astype(np.uint8)
+    plain = TrainTransform()(picture, np.random.default_rng(1))
+    means = []
+    for seed in range(30):
+        changed = TrainTransform(colour=0.5)(picture, np.random.default_rng(seed))
+        means.append(changed.image.mean((0, 1)))
+        if seed == 1:
+            assert np.array_equal(changed.matrix, plain.matrix)
+            assert not np.array_equal(changed.image, plain.image)
+    assert np.std(means, 0).min() > 5
+    assert np.array_equal(recolour(picture, np.random.default_rng(0), 0.0), picture)
+
+
 def test_shrinking_does_not_alias():
     """Stripes finer than the result can show become nearly even grey, not patterns."""
     picture = np.zeros((720, 1280, 3), np.uint8)
@@ -114,7 +150,17 @@ def test_whole_frames_of_any_shape(shape):
 
 
 @pytest.mark.parametrize(
-    "options", [{"crop": 64}, {"crop": 283}, {"rotation": 60}, {"stretch": (1.1, 0.9)}, {"short_side": 0}]
+    "options",
+    [
+        {"crop": 64},
+        {"crop": 283},
+        {"rotation": 60},
+        {"stretch": (1.1, 0.9)},
+        {"short_side": 0},
+        {"scale": (0, 1)},
+        {"word_crops": 2},
+        {"colour": -1},
+    ],
 )
 def test_odd_parameters_are_refused(options):
     with pytest.raises(UserError):

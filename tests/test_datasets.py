@@ -333,8 +333,11 @@ class TestBatches:
     def test_a_ratio_that_means_nothing(self, rendered):
         with pytest.raises(UserError, match="sample ratio: 0"):
             MergedDataset(rendered / "synthtext", rendered / "frames", sample_ratio=0)
-        with pytest.raises(UserError, match="needs both"):
-            open_dataset(None, rendered / "frames", True, sample_ratio=2.0)
+
+    def test_a_sample_ratio_without_synthtext(self, rendered):
+        dataset = open_dataset(None, rendered / "frames", True, sample_ratio=2.0)
+        drawn = dataset.draw_epoch(np.random.default_rng(0))
+        assert np.unique(drawn, return_counts=True)[1].tolist() == [2] * len(dataset)
 
     def test_batches_do_not_depend_on_the_workers(self, rendered):
         dataset = SynthText(rendered / "synthtext", transform=TrainTransform(160, 10, (0.9, 1.1), 128))

@@ -39,45 +39,71 @@ class TrainTransform:
     stretch: tuple[float, float] = (0.9, 1.1)
     """Range of the factor on the height."""
     crop: int = 280
+    scale: tuple[float, float] = (1.0, 1.0)
+    """Range of a factor on the short side; its logarithm is drawn evenly."""
+    word_crops: float = 0.0
+    """Share of the crops that are drawn among those around a word's centre, not among all."""
+    colour: float = 0.0
+    """How far light and colour are changed: 0 not at all, 1 strongly."""
     least_crop: ClassVar[int] = 68
     """The encoder's deepest map has to have more than one cell, for BatchNorm."""
 
     def __post_init__(self):
         if self.short_side < 1 or not 0 <= self.rotation <= 45 or not 0 < self.stretch[0] <= self.stretch[1]:
             raise UserError(f"{self}: expected short_side > 0, rotation from 0 to 45, stretch 0 < low <= high")
+        if not 0 < self.scale[0] <= self.scale[1] or not 0 <= self.word_crops <= 1 or not 0 <= self.colour <= 1:
+            raise UserError(f"{self}: expected scale 0 < low <= high, word_crops and colour from 0 to 1")
         if self.crop < self.least_crop or self.crop % STRIDE:
             raise UserError(f"crop: {self.crop} pixels; expected a multiple of {STRIDE}, {self.least_crop} or more")
 
     def __call__(
-        self, image: np.ndarray, rng: np.random.Generator, size: tuple[int, int] | None = None, reduced: int = 1
+        self,
+        image: np.ndarray,
+        rng: np.random.Generator,
+        size: tuple[int, int] | None = None,
+        reduced: int = 1,
+        quads: np.ndarray | None = None,
     ) -> NetworkInput:
-        """image: (H, W, 3) uint8. size, reduced: as `utils.images.Picture`'s, of a frame read at a smaller size."""
-        matrix = self.matrix(*(size or image.shape[:2]), rng)
+        """image: (H, W, 3) uint8. size, reduced: as `utils.images.Picture`'s, of a frame read at a smaller size.
+
+        quads: (M, 4, 2), the frame's words that are worth a crop of their own.
+        """
+        matrix = self.matrix(*(size or image.shape[:2]), rng, quads)
         picture = warp(image, from_reduced(matrix, reduced), self.crop, self.crop)
+        if self.colour:
+            picture = recolour(picture, rng, self.colour)
         return NetworkInput(picture, matrix, (self.crop, self.crop))
 
     def shrinkage(self, height: int, width: int) -> float:
         """How many pixels of a frame go to one of the crop's, at least."""
-        return min(height, width) / self.short_side / max(self.stretch[1], 1)
+        return min(height, width) / self.short_side / self.scale[1] / max(self.stretch[1], 1)
 
-    def matrix(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
+    def matrix(self, height: int, width: int, rng: np.random.Generator, quads: np.ndarray | None = None) -> np.ndarray:
         """Resize, then rotate, then stretch, then crop, as one matrix.
 
-        Every crop position inside the resized and stretched frame is equally likely, the last one too. A
-        frame that is smaller than the crop lies at its top-left and the rest is padding.
+        Every crop position inside the resized and stretched frame is equally likely, the last one too; around a
+        word, every one that holds its centre. A frame that is smaller than the crop lies at its top-left and the
+        rest is padding.
         """
         factor = self.short_side / min(height, width)
+        if self.scale[0] < self.scale[1]:
+            factor *= np.exp(rng.uniform(*np.log(self.scale)))
         angle = rng.uniform(-self.rotation, self.rotation)
         stretch = rng.uniform(*self.stretch)
         resized = np.rint([width * factor, height * factor])
         rotate = np.eye(3)
         rotate[:2] = cv2.getRotationMatrix2D(((resized[0] - 1) / 2, (resized[1] - 1) / 2), angle, 1)
         stretched_height = round(resized[1] * stretch)
-        left = rng.integers(0, max(int(resized[0]) - self.crop, 0), endpoint=True)
-        top = rng.integers(0, max(stretched_height - self.crop, 0), endpoint=True)
-        crop = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
         stretching = scaling(1, stretched_height / resized[1])
-        return (crop @ stretching @ rotate @ scaling(resized[0] / width, resized[1] / height))[:2]
+        whole = stretching @ rotate @ scaling(resized[0] / width, resized[1] / height)
+        last = np.maximum([int(resized[0]) - self.crop, stretched_height - self.crop], 0)
+        first = np.zeros_like(last)
+        if self.word_crops and quads is not None and len(quads) and rng.random() < self.word_crops:
+            centre = transform_points(quads[rng.integers(len(quads))].mean(0), whole[:2])
+            first, last = (np.clip(np.rint(place), 0, last).astype(int) for place in (centre - self.crop, centre))
+        left, top = (rng.integers(*ends, endpoint=True) for ends in zip(first, last, strict=True))
+        crop = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1.0]])
+        return (crop @ whole)[:2]
 
 
 @dataclass(frozen=True)
@@ -96,8 +122,9 @@ class WholeFrame:
         rng: np.random.Generator | None = None,
         size: tuple[int, int] | None = None,
         reduced: int = 1,
+        quads: np.ndarray | None = None,
     ) -> NetworkInput:
-        """image: (H, W, 3) uint8. Nothing is left to chance: rng is not used. size, reduced: as `TrainTransform`'s."""
+        """image: (H, W, 3) uint8. Nothing is left to chance or to the words. size, reduced: as `TrainTransform`'s."""
         height, width = size or image.shape[:2]
         factor = 1 / self.shrinkage(height, width)
         resized = max(round(width * factor), 1), max(round(height * factor), 1)
@@ -111,6 +138,19 @@ class WholeFrame:
     def shrinkage(self, height: int, width: int) -> float:
         """How many pixels of a frame go to one of the input's."""
         return max(min(height, width), max(height, width) / LONGEST) / self.short_side
+
+
+def recolour(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
+    """Other saturation, colour of the light, contrast and brightness; (H, W, 3) uint8 RGB in and out.
+
+    strength 1: saturation 0 to 2, each channel's gain some 20 % off, contrast 0.6 to 1.6, brightness 50 of 255 off.
+    """
+    grey = np.full((3, 3), 1 / 3)
+    saturated = grey + (1 + strength * rng.uniform(-1, 1)) * (np.eye(3) - grey)
+    gains = np.exp(strength * rng.normal(0, 0.2, 3))
+    contrast = np.exp(strength * rng.uniform(-0.5, 0.5))
+    offset = 128 * (1 - contrast) + strength * rng.uniform(-50, 50)
+    return cv2.transform(image, np.c_[contrast * gains[:, None] * saturated, np.full(3, offset)])
 
 
 def scaling(x: float, y: float) -> np.ndarray:

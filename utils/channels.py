@@ -5,7 +5,9 @@ add to it), or the output of a single convolution. A channel plan says how many 
 `{"encoder1": 64, "encoder1.0.conv1": 64, ...}`, whole numbers by group name.
 """
 
+import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -74,6 +76,22 @@ def check_plan(plan: Mapping[str, int]) -> dict[str, int]:
         if not isinstance(plan[group], int) or not 1 <= plan[group] <= width:
             raise UserError(f"channel plan: {group} has {plan[group]!r} channels; expected 1 to {width}")
     return {group: plan[group] for group in ORIGINAL_PLAN}
+
+
+def read_plan(path: str | Path) -> dict[str, int]:
+    """The channel plan in a JSON file. Raises `UserError`."""
+    try:
+        plan = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give a plan.json that prune.py wrote") from None
+    except ValueError as error:
+        raise UserError(f"{path}: no JSON ({error}); give a plan.json that prune.py wrote") from None
+    if not isinstance(plan, dict):
+        raise UserError(f"{path}: holds a {type(plan).__name__}; expected channels by group, as prune.py writes them")
+    try:
+        return check_plan(plan)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def plan_of(state_dict: Mapping[str, torch.Tensor]) -> dict[str, int]:
