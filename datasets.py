@@ -49,6 +49,8 @@ class Frame(NamedTuple):
     size: tuple[int, int]
     """Height and width of the picture inside `image`."""
     problems: Problems
+    index: int = -1
+    """Its place in the dataset that a loader reads; -1 outside of one."""
 
 
 def with_targets(frames: list[Frame]) -> list[Frame]:
@@ -306,7 +308,7 @@ class _Frames(Dataset):
         frames, problems = [], Problems()
         for index, seed in drawn:
             try:
-                frames.append(self.dataset.view(index, seed))
+                frames.append(self.dataset.view(index, seed)._replace(index=index))
             except UnreadableImage as error:
                 problems.add("images unreadable, left out", str(error))
         return [*with_targets(frames), problems]

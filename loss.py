@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 
 from utils.loss_sums import ANGLE_WEIGHT, LossCounts, LossSums
-from utils.maps import Prediction, Target
+from utils.maps import Prediction, Target, box_and_angle_loss
 
 HARD_NEGATIVES = RANDOM_NEGATIVES = 512
 HARD_POSITIVES = RANDOM_POSITIVES = 128
@@ -30,7 +30,7 @@ def loss_sums(prediction: Prediction, target: Target) -> LossSums:
 
     classification = F.binary_cross_entropy_with_logits(confidence, score, reduction="none")
     chosen = positive | hard_and_random(classification, negative, HARD_NEGATIVES, RANDOM_NEGATIVES)
-    iou, angle = _regression(prediction, target)
+    iou, angle = box_and_angle_loss(prediction, target)
     chosen_positive = hard_and_random(iou + ANGLE_WEIGHT * angle, positive, HARD_POSITIVES, RANDOM_POSITIVES)
     return LossSums(
         _sum_where(chosen, classification),
@@ -66,18 +66,6 @@ def hard_and_random(loss: torch.Tensor, eligible: torch.Tensor, hard: int, other
 def _positive_negative(target: Target) -> tuple[torch.Tensor, torch.Tensor]:
     text, seen = target.score_map.flatten(1) > 0.5, target.training_mask.flatten(1) > 0.5
     return text & seen, ~text & seen
-
-
-def _regression(prediction: Prediction, target: Target) -> tuple[torch.Tensor, torch.Tensor]:
-    """Per cell, (N, cells): -log of the IoU of the axis-aligned boxes, and 1 - cos of the angles."""
-    ours, true = prediction.distances.float().flatten(2), target.distances.flatten(2)
-    overlap = torch.minimum(ours, true)
-    intersection, our_area, true_area = (
-        (top + bottom) * (left + right) for top, right, bottom, left in (d.unbind(1) for d in (overlap, ours, true))
-    )
-    union = our_area + true_area - intersection
-    angle = prediction.angle.float().flatten(1) - target.angle.flatten(1)
-    return torch.log((union + 1) / (intersection + 1)), 1 - torch.cos(angle)
 
 
 def _sum_where(chosen: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

@@ -48,12 +48,13 @@ from utils.cli import (
     describe_device,
 )
 from utils.cost import describe_cost
+from utils.distillation import Distillation
 from utils.distributed import Ranks, launch
 from utils.engine import Training, train_one_epoch
 from utils.errors import UserError, run_script
 from utils.images import UnreadableImage
-from utils.loss_sums import LossSums
 from utils.memory import keep_freed_memory
+from utils.problems import Problems
 from utils.run_folder import RESULTS, append_row, ensure_row, locked, set_aside
 from utils.schedule import Schedule
 from utils.stopping import EXIT_STOPPED, StopRequest
@@ -70,6 +71,7 @@ COLUMNS = (
     "train_classification",
     "train_iou",
     "train_angle",
+    "train_distillation",
     "val_loss",
     "precision",
     "recall",
@@ -129,22 +131,19 @@ def run_epochs(
                 training, train_loader, args.batches_before_train, loss_sums, loss_counts, stop,
                 lambda: save(args, training, None), 60 * args.save_every, skipped_file,
             )  # fmt: skip
-            if not finished:
-                if ranks.is_first:
-                    save(args, training, None)
-                    print(f"stopped in epoch {epoch}, all is saved; to go on, type:\n{resume_line(args)}", flush=True)
+            seconds, problems = time.perf_counter() - start, training.problems
+            if finished and not training.progress["images"]:
+                raise UserError(f"none of the images could be read:\n{problems}")
+            if ranks.is_first and (val_loader or not finished):
+                save(args, training, None)  # a validation that is cut off costs no training
+            result = measure(args, training, val_loader, stop) if finished and val_loader else None
+            if not finished or (val_loader and not result):
+                ranks.print(f"stopped in epoch {epoch}, all is saved; to go on, type:\n{resume_line(args)}")
                 sys.exit(EXIT_STOPPED)
-            seconds, progress = time.perf_counter() - start, training.progress
-            if not progress["images"]:
-                raise UserError(f"none of the images could be read:\n{training.problems}")
             (images_now,) = ranks.sum([training.images - images_before])
-            row = dict.fromkeys(COLUMNS, "") | LossSums.of(progress["totals"]).parts("train_")
+            row = dict.fromkeys(COLUMNS, "") | {f"train_{name}": value for name, value in training.parts().items()}
             row |= {"epoch": epoch, "lr": training.optimizer.param_groups[0]["lr"], "skipped": training.skipped}
-            problems = training.problems
-            if val_loader:
-                if ranks.is_first:
-                    save(args, training, None)  # so that a validation that is cut off costs no training
-                result = measure(args, training, val_loader, epoch)
+            if result:
                 problems.update(result.problems)
                 row |= {"val_loss": result.loss}
                 row |= {name: getattr(result.evaluation, name) for name in ("precision", "recall", "hmean")}
@@ -161,21 +160,23 @@ def run_epochs(
                     board.write(epoch, row, training.ema.module if training.ema else training.model)
                 shown = [f"{name} {value:.4g}" for name, value in row.items() if value != ""]
                 print("  ".join(shown) + "  (best)" * is_best, flush=True)
-            if problems and not reported:
-                ranks.print(f"left out or repaired while reading, in this epoch:\n{problems}")
-                reported = True
+            if not reported:
+                problems = Problems.together(ranks.gather(problems))
+                reported = bool(problems)
+                if problems:
+                    ranks.print(f"left out or repaired while reading, in this epoch:\n{problems}")
     written = [name for name in ("last.pt", "best.pt", RESULTS) if (args.save_dir / name).exists()]
     ranks.print(f"{args.save_dir}: {', '.join(written)}")
 
 
-def measure(args: argparse.Namespace, training: Training, loader: DataLoader, epoch: int) -> Validation:
+def measure(args: argparse.Namespace, training: Training, loader: DataLoader, stop: StopRequest) -> Validation | None:
     """Validate the network, or its average; each process its part of the frames, all the same network."""
-    loader.sampler.set_epoch(epoch)
-    torch.manual_seed(args.seed + epoch)
+    loader.sampler.set_epoch(training.epoch + 1)
+    torch.manual_seed(args.seed + training.epoch + 1)
     network = training.ema.module if training.ema else training.model
     training.ranks.share(network.buffers())
     return validate(network, loader, loss_sums, training.device, args.score_threshold, args.nms_threshold,
-                    training.ranks.sum)  # fmt: skip
+                    training.ranks, stop=stop)  # fmt: skip
 
 
 def open_board(args: argparse.Namespace, loader: DataLoader) -> Board:
@@ -244,8 +245,7 @@ def build_training(
     )
     amp_dtype = choose_precision(args.amp, device)
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
-    if device.type == "cuda":
-        model.to(memory_format=torch.channels_last)
+    model.to(memory_format=memory_format(device))
     forward = model
     if ranks.world > 1:
         forward = DistributedDataParallel(model, [device] if device.type == "cuda" else None)
@@ -262,8 +262,17 @@ def build_training(
         ranks,
         amp_dtype,
         args.clip_grad or math.inf,
+        teach(args, model, device),
+        args.sparsity_lambda,
         args.seed,
     )
+
+
+def teach(args: argparse.Namespace, student: nn.Module, device: torch.device) -> Distillation | None:
+    if not args.teacher:
+        return None
+    teacher, _ = load_model(args.teacher)
+    return Distillation(teacher.to(device, memory_format=memory_format(device)), student)
 
 
 def restore(args: argparse.Namespace, training: Training, contents: dict) -> None:
@@ -291,7 +300,7 @@ def restore(args: argparse.Namespace, training: Training, contents: dict) -> Non
     if training.ema and contents.get("ema"):
         training.ema.load_state_dict(contents["ema"])
     if args.resume:
-        training.restore_progress(contents["progress"])
+        training.restore_progress(contents["step"], contents["progress"])
         if training.ranks.is_first and contents["metrics"]:
             ensure_row(args.save_dir / RESULTS, contents["metrics"])
 
@@ -304,6 +313,11 @@ def override(args: argparse.Namespace, training: Training) -> None:
         training.optimizer.param_groups[0]["weight_decay"] = args.weight_decay
     if "patience" in args.given:
         training.schedule.set_patience(args.patience)
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """The one in which the device's convolutions are fastest."""
+    return torch.channels_last if device.type == "cuda" else torch.preserve_format
 
 
 def choose_precision(asked: str | None, device: torch.device) -> torch.dtype | None:
@@ -358,6 +372,8 @@ def print_header(args, training: Training, train_loader: DataLoader, val_loader:
         print(f"validation  {drawn_for_val} images an epoch; best.pt by hmean")
     else:
         print("validation  none (no --val): the training loss drives the schedule, and there is no best.pt")
+    if training.distillation:
+        print(f"teacher     {args.teacher}, {describe_cost(training.distillation.teacher, args.crop, args.crop)}")
     batches = " x ".join(map(str, [args.batches_before_train, args.batch_size] + [world] * (world > 1)))
     print(f"step        {batch} images ({batches}), {math.ceil(drawn / batch)} steps an epoch")
     if training.epoch or training.step:

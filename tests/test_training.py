@@ -1,6 +1,7 @@
 """Runs that are stopped, killed, resumed, spread over processes: real processes, real signals."""
 
 import csv
+import json
 import os
 import random
 import re
@@ -12,8 +13,15 @@ import time
 import pytest
 import torch
 
+from datasets import EpochSampler, SynthText, make_loader
+from loss import loss_counts, loss_sums
+from model_pruned import FOTSModelPruned
 from tests.conftest import ROOT
-from utils.checkpoint import load_model
+from utils.augmentation import TrainTransform
+from utils.channels import uniform_plan
+from utils.checkpoint import load_model, save_checkpoint
+from utils.distributed import ALONE
+from utils.engine import Training, norm_scales, train_one_epoch
 from utils.schedule import Schedule
 from utils.stopping import EXIT_STOPPED, StopRequest
 
@@ -92,6 +100,22 @@ class TestResume:
         assert rows(whole) == rows(stopped)
         assert same(whole / "best.pt", stopped / "best.pt")
 
+    def test_stopped_while_it_validates(self, tmp_path, run_script, line):
+        """It ends at once; the validation is done again, on the weights that the epoch had come to."""
+        options = ("--epoch", 2, "--val", "--val-short-side", 1200, "--score-threshold", 0.9)
+        whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+        process = start(*line, *options, "--save-dir", stopped)
+        wait_for(stopped / "last.pt", process)  # the training's part of the first epoch is saved
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=60)
+        assert process.returncode == EXIT_STOPPED, errors
+        assert "stopped in epoch 1" in output
+        assert not (stopped / "results.csv").exists()
+        assert "after 0 epochs and 3 steps" in run_script("train_sample.py", "--save-dir", stopped, "--resume").stdout
+        run_script(*line, *options, "--save-dir", whole)
+        assert same(whole / "last.pt", stopped / "last.pt")
+        assert rows(whole) == rows(stopped)
+
     def test_two_runs_give_the_same_numbers(self, tmp_path, run_script, line):
         for name in ("a", "b"):
             run_script(*line, "--epoch", 2, "--save-dir", tmp_path / name, "--deterministic", "--seed", 5)
@@ -151,7 +175,8 @@ class TestNothingLost:
         refuses(*line, "--epoch", 9, "--lr", 1e30, "--save-dir", tmp_path, parts=["not finite 5 steps", "smaller --lr"])
         assert not (tmp_path / "last.pt").exists()  # nothing good to save
         lines = (tmp_path / "skipped.csv").read_text().splitlines()
-        assert all(re.fullmatch(r"\d+,\d+,.*\.jpg", text) for text in lines)
+        assert lines[0] == "epoch,step,index,image"
+        assert all(re.fullmatch(r"\d+,\d+,\d+,.*\.jpg", text) for text in lines[1:])
         assert len(lines) > 5
 
 
@@ -270,6 +295,70 @@ class TestLearning:
         refuses(*line, "--sync-bn", parts=["--sync-bn is for several processes"])
         refuses(*line, "--ema", 0, parts=["--ema"])
         refuses(*line, "--clip-grad", 0, parts=["--clip-grad"])
+
+    def test_a_teacher(self, tmp_path, run_script, refuses, line, small_plan):
+        """The whole network's, of other widths than the student's; also through a stop and a resume."""
+        torch.manual_seed(1)
+        teacher = tmp_path / "teacher.pt"
+        save_checkpoint(teacher, FOTSModelPruned(uniform_plan(1 / 8, keep=())))
+        whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+        done = run_script(*line, "--epoch", 3, "--teacher", teacher, "--save-dir", whole)
+        assert str(teacher) in done.stdout
+        losses = [float(row["train_distillation"]) for row in rows(whole)]
+        assert losses[0] > losses[-1] > 0
+        process = start(*line, "--epoch", 3, "--teacher", teacher, "--save-dir", stopped)
+        wait_for(stopped / "results.csv", process)
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        run_script("train_sample.py", "--save-dir", stopped, "--resume")
+        assert same(whole / "last.pt", stopped / "last.pt")
+        assert rows(whole) == rows(stopped)
+        refuses(*line, "--teacher", tmp_path / "no.pt", "--save-dir", tmp_path, parts=["no.pt: there is no such file"])
+
+    def test_sparsity_makes_scales_small(self, tmp_path, run_script, line):
+        for weight in (0, 1):
+            run_script(*line, "--epoch", 4, "--sparsity-lambda", weight, "--save-dir", tmp_path / str(weight))
+        without, with_it = (
+            torch.cat([scale.abs() for scale in norm_scales(load_model(tmp_path / str(weight) / "last.pt")[0])])
+            for weight in (0, 1)
+        )
+        assert with_it.mean() < without.mean() - 0.01
+
+    def test_new_networks_of_other_widths(self, tmp_path, run_script, refuses, line, small_plan):
+        start = line.index("--pretrain-model")
+        line = (*line[:start], *line[start + 3 :])
+        run_script(*line, "--width", 0.05, "--epoch", 1, "--save-dir", tmp_path / "share")
+        assert load_model(tmp_path / "share" / "last.pt")[0].plan == uniform_plan(0.05)
+        plan = tmp_path / "plan.json"
+        plan.write_text(json.dumps(small_plan))
+        run_script(*line, "--plan", plan, "--epoch", 1, "--save-dir", tmp_path / "plan")
+        assert load_model(tmp_path / "plan" / "last.pt")[0].plan == small_plan
+        line = (*line, "--save-dir", tmp_path / "out")
+        refuses(*line, "--width", 0.5, "--plan", plan, parts=["--width and --plan", "drop one"])
+        refuses(*line, "--width", 0.5, "--pretrain-model", plan, parts=["--width is for a new network"])
+        refuses(*line, "--width", 0.5, "--backbone-weights", "imagenet", parts=["fits the original's widths only"])
+        refuses(*line, "--plan", tmp_path / "no.json", parts=["no.json", "No such file"])
+        for text, reason in (("{", "no JSON"), ("[]", "holds a list"), ('{"conv1": 3}', "has no group")):
+            plan.write_text(text)
+            refuses(*line, "--plan", plan, parts=["plan.json", reason])
+
+    def test_fp16_overflows_are_the_scalers_affair(self, rendered, tmp_path, small_plan):
+        """They undo the step and scale less; only a loss that is not finite counts as skipped. (fp16 on the CPU.)"""
+        dataset = SynthText(rendered / "synthtext", transform=TrainTransform(96, crop=96))
+        loader = make_loader(dataset, EpochSampler(dataset), 4, 0)
+        torch.manual_seed(0)
+        model = FOTSModelPruned(small_plan).train()
+        optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
+        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+        training = Training(model, model, optimizer, Schedule(optimizer, "plateau", 3, 0, 1), scaler, None,
+                            torch.device("cpu"), ALONE, torch.float16)  # fmt: skip
+        before = [parameter.clone() for parameter in model.parameters()]
+        with StopRequest() as stop:
+            train_one_epoch(training, loader, 1, loss_sums, loss_counts, stop, lambda: None, 1e9, tmp_path / "s.csv")
+        assert scaler.get_scale() < 2.0**40
+        assert training.skipped == 0
+        assert not (tmp_path / "s.csv").exists()
+        assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
 
     def test_tensorboard(self, tmp_path, run_script, line):
         pytest.importorskip("tensorboard", reason="tensorboard is not installed (requirements-extra.txt)")

@@ -49,8 +49,9 @@ def write_atomically(path: str | Path, contents: dict) -> None:
             torch.save(contents, file)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
+        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:  # torch's writer turns ENOSPC into a RuntimeError
         needed = sum(tensor.nbytes for tensor in _tensors(contents))
         free = _free_bytes(path.parent) + Path(temporary).stat().st_size
@@ -64,6 +65,23 @@ def write_atomically(path: str | Path, contents: dict) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
+
+
+def _umask() -> int:
+    """What new files of this process may not permit."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_folder(folder: Path) -> None:
+    """The renaming itself survives a power cut, on file systems that can be told so."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def save_again(path: Path, *others: Path) -> None:

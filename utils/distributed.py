@@ -46,6 +46,14 @@ class Ranks(NamedTuple):
         dist.all_reduce(total)
         return total.tolist()
 
+    def gather(self, thing: object) -> list:
+        """Each process's, in the first one; elsewhere nothing but this process's own."""
+        if self.world == 1:
+            return [thing]
+        things = [None] * self.world if self.is_first else None
+        dist.gather_object(thing, things)
+        return things or [thing]
+
     def share(self, tensors: Iterable[torch.Tensor]) -> None:
         """Overwrite each process's tensors with the first one's."""
         if self.world > 1:

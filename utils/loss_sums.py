@@ -28,6 +28,10 @@ class LossSums(NamedTuple):
         """From plain numbers, in float64."""
         return cls(*torch.tensor(values, dtype=torch.float64))
 
+    @classmethod
+    def zeros(cls) -> "LossSums":
+        return cls.of([0.0] * len(cls._fields))
+
     def __add__(self, other: "LossSums") -> "LossSums":
         return LossSums(*map(torch.add, self, other))
 

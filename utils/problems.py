@@ -1,11 +1,20 @@
 """What was repaired or left out of the data: counted, with one example each, to be printed once."""
 
+from collections.abc import Iterable
+
 
 class Problems:
     """Counts by kind, each with its first example; adds up over files and worker processes."""
 
     def __init__(self):
         self._found: dict[str, tuple[int, str]] = {}
+
+    @classmethod
+    def together(cls, several: Iterable["Problems"]) -> "Problems":
+        whole = cls()
+        for problems in several:
+            whole.update(problems)
+        return whole
 
     def add(self, kind: str, example: str, count: int = 1) -> None:
         if count:

@@ -128,6 +128,10 @@ def parse_args(arguments: list[str] | None = None, description: str = "") -> arg
     option(
         learning, "--ema", number(0, 1), None, "DECAY", "average the weights; the average is validated and is best.pt"
     )
+    text = "a trained network whose maps and decoder features this one learns to give, too"
+    option(learning, "--teacher", given_text, None, "CKPT", text)
+    text = "weight of the L1 norm of the BatchNorms' scales: channels that matter little fade out, to be pruned"
+    option(learning, "--sparsity-lambda", number(0), 0.0, "W", text)
     option(learning, "--seed", whole_number(0), 0, "N", "of the draws, the augmentation, the initial weights")
 
     run = parser.add_argument_group("run")
@@ -174,6 +178,10 @@ def check_args(parser: Parser, args: argparse.Namespace) -> None:
         parser.error("--sync-bn needs GPUs; this machine has none")
     if args.ema is not None and not 0 < args.ema < 1:
         parser.error(f"argument --ema: {args.ema}; expected a number between 0 and 1, such as 0.999")
+    if args.sparsity_lambda and args.freeze_bn:
+        parser.error(
+            "--sparsity-lambda works on the BatchNorms' scales, which --freeze-bn leaves as they are; drop one"
+        )
     if args.backbone_weights and args.pretrain_model:
         parser.error("--backbone-weights has no effect beside --pretrain-model, which brings all weights; drop one")
     for name in ("width", "plan"):

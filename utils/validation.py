@@ -12,12 +12,14 @@ from tqdm import tqdm
 
 from utils.decode import decode
 from utils.detector import to_frame
+from utils.distributed import ALONE, Ranks
 from utils.errors import UserError
 from utils.evaluation import Evaluation, evaluate, summarise
 from utils.icdar_files import whole_pixels
 from utils.loss_sums import LossSums
 from utils.maps import hide_padding, normalise
 from utils.problems import Problems
+from utils.stopping import StopRequest
 
 FrameDetections = list[tuple[np.ndarray, np.ndarray]]
 """Of each frame: quads (K, 4, 2) in the file's pixels, within the picture, and scores (K,)."""
@@ -44,22 +46,27 @@ def validate(
     device: torch.device,
     score_threshold: float,
     nms_threshold: float,
-    sum_over_ranks: Callable[[list[float]], list[float]] = lambda values: values,
+    ranks: Ranks = ALONE,
     *,
     sweep: Sequence[float] = (),
-) -> Validation:
+    stop: StopRequest | None = None,
+) -> Validation | None:
     """Measure a network; its training mode is left as it was. loss_sums: `loss.loss_sums`.
 
-    sum_over_ranks: where several processes see a part of the frames each, adds up their numbers. sweep: other
-    score thresholds with which the same maps are decoded, too.
+    ranks: where several processes see a part of the frames each, their numbers are added up. sweep: other score
+    thresholds with which the same maps are decoded, too. Returns None if `stop` came in between; several
+    processes, which have to wait for each other, go on to the end.
     """
     was_training = model.training
     model.eval()
-    totals, frames, problems = LossSums.of([0] * 5), [], Problems()
+    totals, frames, problems = LossSums.zeros(), [], Problems()
     thresholds = dict.fromkeys([score_threshold, *sweep])
     detections: dict[float, FrameDetections] = {threshold: [] for threshold in thresholds}
     start = time.perf_counter()
-    for batch in tqdm(loader, desc="validate", unit="batch", leave=False, disable=None):
+    for batch in tqdm(loader, "validate", unit="batch", leave=False, disable=None if ranks.is_first else True):
+        if stop and stop.requested and ranks.world == 1:
+            model.train(was_training)
+            return None
         if isinstance(batch, Problems):
             problems.update(batch)
             continue
@@ -76,12 +83,12 @@ def validate(
     model.train(was_training)
     here = evaluate_frames(frames, detections[score_threshold])
     counts = [*totals.tolist(), here.matched, here.words, here.detections, len(frames)]
-    *counts, seen = sum_over_ranks(counts)
+    *counts, seen = ranks.sum(counts)
     if not seen:
         raise UserError(f"none of the images could be read:\n{problems}")
     return Validation(
-        LossSums.of(counts[:5]).loss().item(),
-        summarise(*map(int, counts[5:])),
+        LossSums.of(counts[:-3]).loss().item(),
+        summarise(*map(int, counts[-3:])),
         frames,
         detections[score_threshold],
         problems,

@@ -1,0 +1,64 @@
+"""Knowledge distillation: a smaller network learns to give a trained one's maps and decoder features.
+
+Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), for the maps; for the features attention
+transfer (Zagoruyko and Komodakis, ICLR 2017), which compares networks of any widths.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from utils.loss_sums import ANGLE_WEIGHT
+from utils.maps import Prediction, box_and_angle_loss
+
+FEATURES = ("decoder4", "decoder3", "decoder2", "decoder1", "remove_artifacts")
+"""Whose outputs are compared."""
+
+
+class Distillation:
+    """A trained network beside the one that learns from it; `losses` is zero where they agree.
+
+    teacher is put into eval mode and gets no gradients. Both are `model.FOTSModel`, at widths of their own.
+    """
+
+    def __init__(self, teacher: nn.Module, student: nn.Module):
+        self.teacher = teacher.eval().requires_grad_(False)
+        self._features: tuple[dict, dict] = ({}, {})
+        for network, kept in zip((teacher, student), self._features, strict=True):
+            for name in FEATURES:
+                network.get_submodule(name).register_forward_hook(
+                    lambda _module, _inputs, output, kept=kept, name=name: kept.__setitem__(name, output)
+                )
+
+    def losses(self, images: torch.Tensor, student: Prediction) -> torch.Tensor:
+        """(N,) per image, of the student's prediction for these images, its last."""
+        with torch.no_grad():
+            teacher = self.teacher(images)
+        losses = map_losses(student, teacher)
+        for name in FEATURES:
+            losses = losses + attention_loss(*(kept.pop(name) for kept in self._features))
+        return losses
+
+
+def map_losses(student: Prediction, teacher: Prediction) -> torch.Tensor:
+    """(N,) divergence of the score maps, plus the geometry loss weighted by the teacher's score.
+
+    Text and background count alike: the divergence is averaged with the teacher's probability of each as weights.
+    """
+    text = torch.sigmoid(teacher.confidence.float().flatten(1))
+    entropy = F.binary_cross_entropy_with_logits(teacher.confidence.float().flatten(1), text, reduction="none")
+    crossed = F.binary_cross_entropy_with_logits(student.confidence.float().flatten(1), text, reduction="none")
+    iou, angle = box_and_angle_loss(student, teacher)
+    divergence = _mean(crossed - entropy, text) + _mean(crossed - entropy, 1 - text)
+    return divergence + _mean(iou + ANGLE_WEIGHT * angle, text)
+
+
+def attention_loss(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    """(N,) squared distance, 0 to 2, of where two feature maps (N, C, h, w) are strong; C may differ."""
+    strong = (F.normalize(features.float().square().mean(1).flatten(1)) for features in (teacher, student))
+    return torch.sub(*strong).square().sum(1)
+
+
+def _mean(values: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Per row."""
+    return (values * weights).sum(1) / weights.sum(1).clamp(min=1e-6)
