@@ -117,7 +117,10 @@ def find_boxes(text: np.ndarray, link: np.ndarray) -> np.ndarray:
         if text[inner][labels[inner] == label].max() < TEXT_THRESHOLD:
             continue
         grow = int(np.sqrt(cells * min(width, height) / (width * height)) * 2)
-        outer = (slice(max(top - grow, 0), top + height + grow + 1), slice(max(left - grow, 0), left + width + grow + 1))
+        outer = (
+            slice(max(top - grow, 0), top + height + grow + 1),
+            slice(max(left - grow, 0), left + width + grow + 1),
+        )
         segment = (labels[outer] == label) & ~(is_link[outer] & ~is_text[outer])
         segment = cv2.dilate(segment.astype(np.uint8), np.ones((grow + 1, grow + 1), np.uint8))
         points = np.argwhere(segment)[:, ::-1] + (outer[1].start, outer[0].start)

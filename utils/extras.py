@@ -6,10 +6,13 @@ from types import ModuleType
 from utils.errors import UserError
 
 
-def need(module: str, what_for: str) -> ModuleType:
-    """The module, or one line that says what to install."""
+class MissingPackage(UserError):
+    """A package that was asked for is not installed."""
+
+
+def need(module: str, what_for: str, install: str = "-r requirements-extra.txt") -> ModuleType:
+    """The module, or `MissingPackage` with one line that says what to install."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise UserError(f"{what_for} needs a package that is not there ({error}): "
-                        "pip install -r requirements-extra.txt") from None  # fmt: skip
+        raise MissingPackage(f"{what_for} needs a package that is not there ({error}): pip install {install}") from None

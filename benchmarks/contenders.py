@@ -1,0 +1,139 @@
+"""The detectors that `benchmarks.detectors` measures, each behind the same call.
+
+PP-OCR and CRAFT run with their packages' own thresholds and steps from maps to boxes. PP-OCR rounds the sides of a
+frame to multiples of 32; CRAFT and ours pad them.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+from torch import nn
+
+from benchmarks.craft import CraftDetector, load_craft
+from utils.augmentation import WholeFrame
+from utils.checkpoint import load_model
+from utils.cost import count_macs, count_parameters
+from utils.detector import Detector
+from utils.extras import need
+from utils.geometry import sort_around_centre
+
+COST_SIZE = 288, 512
+"""Height and width that GMACs are counted for."""
+
+
+class Contender(NamedTuple):
+    """A detector ready for use, and what it costs whatever the machine."""
+
+    detect: Callable[[np.ndarray], np.ndarray]
+    """(H, W, 3) uint8 RGB -> quads (K, 4, 2) in its pixels, clockwise."""
+    parameters: int
+    gmacs: float
+    """Multiply-accumulates of the convolutions at 288x512, in thousand millions."""
+    megabytes: float
+    """The file of weights."""
+
+
+def open_ours(path: str, score_threshold: float, _threads: int) -> Contender:
+    """A checkpoint of this suite."""
+    model, _ = load_model(path)
+    detector = Detector(model, score_threshold=score_threshold)
+
+    def detect(image: np.ndarray) -> np.ndarray:
+        detector.view = WholeFrame(min(image.shape[:2]))
+        return detector.detect(image)[0]
+
+    return _of_network(detect, model, Path(path))
+
+
+def open_craft(_threads: int) -> Contender:
+    """CRAFT as EasyOCR distributes it."""
+    folder = Path(_need("easyocr_en_models", "CRAFT").model_dir())
+    network = load_craft(folder / "craft_mlt_25k.pth")
+    return _of_network(CraftDetector(network), network, folder / "craft_mlt_25k.pth")
+
+
+def open_ppocr_v4(threads: int) -> Contender:
+    """PP-OCRv4's mobile detector, as rapidocr-onnxruntime distributes it."""
+    package = _need("rapidocr_onnxruntime", "PP-OCRv4")
+    engine = package.RapidOCR(det_limit_side_len=1, intra_op_num_threads=threads).text_det
+
+    def detect(image: np.ndarray) -> np.ndarray:
+        return clockwise(engine(as_bgr(image))[0])
+
+    return _of_onnx(detect, _folder(package) / "ch_PP-OCRv4_det_infer.onnx")
+
+
+def open_ppocr_v6(threads: int) -> Contender:
+    """PP-OCRv6's small detector, as rapidocr distributes it."""
+    package = _need("rapidocr", "PP-OCRv6")
+    _need("onnxruntime", "PP-OCRv6")
+    options = {
+        "Global.log_level": "error",
+        "Det.limit_side_len": 1,
+        "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+    }
+    engine = package.RapidOCR(params=options)._load_det_model()
+
+    def detect(image: np.ndarray) -> np.ndarray:
+        return clockwise(engine(as_bgr(image)).boxes)
+
+    return _of_onnx(detect, _folder(package) / "PP-OCRv6_det_small.onnx")
+
+
+OTHERS: dict[str, Callable[[int], Contender]] = {
+    "ppocr-v4": open_ppocr_v4,
+    "ppocr-v6": open_ppocr_v6,
+    "craft": open_craft,
+}
+"""By their names on the command line. Each takes the number of threads and raises `MissingPackage`."""
+
+
+def as_bgr(image: np.ndarray) -> np.ndarray:
+    """RapidOCR reads its pictures with OpenCV."""
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def clockwise(boxes: np.ndarray | None) -> np.ndarray:
+    """PP-OCR's boxes, None or empty for no text, as quads (K, 4, 2)."""
+    return sort_around_centre(np.array([] if boxes is None else boxes, np.float32).reshape(-1, 4, 2))
+
+
+def _need(module: str, what_for: str) -> ModuleType:
+    return need(module, what_for, "--no-deps -r benchmarks/requirements.txt")
+
+
+def _folder(package: ModuleType) -> Path:
+    return Path(package.__file__).parent / "models"
+
+
+def _of_network(detect: Callable, network: nn.Module, weights: Path) -> Contender:
+    gmacs = sum(count_macs(network, *COST_SIZE).values()) / 1e9
+    return Contender(detect, count_parameters(network), gmacs, weights.stat().st_size / 1e6)
+
+
+def _of_onnx(detect: Callable, path: Path) -> Contender:
+    parameters, macs = count_onnx(path)
+    return Contender(detect, parameters, macs / 1e9, path.stat().st_size / 1e6)
+
+
+def count_onnx(path: Path) -> tuple[int, int]:
+    """Numbers that an ONNX network holds, and MACs of its convolutions for one image of COST_SIZE."""
+    onnx = _need("onnx", path.name)
+    model = onnx.load(path)
+    for dimension, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, 3, *COST_SIZE), strict=True):
+        dimension.dim_value = size
+    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
+    weights = {tensor.name: tensor.dims for tensor in graph.initializer}
+    weights |= {node.output[0]: node.attribute[0].t.dims for node in graph.node if node.op_type == "Constant"}
+    values = [*graph.input, *graph.value_info, *graph.output]
+    shapes = {value.name: [side.dim_value for side in value.type.tensor_type.shape.dim] for value in values}
+    macs = 0
+    for node in graph.node:
+        if node.op_type in ("Conv", "ConvTranspose"):  # a transposed one takes each input through its weights
+            cells = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]]
+            macs += math.prod(cells) * math.prod(weights[node.input[1]][1:])
+    return sum(map(math.prod, weights.values())), macs

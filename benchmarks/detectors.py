@@ -1,0 +1,234 @@
+"""Text detectors side by side: hmean, size and milliseconds of our checkpoints, PP-OCR and CRAFT.
+
+    python3 -m utils.split_icdar ICDAR2015 SPLIT --train 800
+    python3 -m benchmarks.detectors SPLIT [NAME=CKPT[@score_threshold] ...] [--others ppocr-v4 ppocr-v6 craft]
+
+Every detector sees the test frames of SPLIT at the same short sides, and the ICDAR 2015 protocol judges it; times are
+those of network and post-processing together, on the CPU. Choose a score threshold on other frames than these, or
+say that it was chosen on them. The others need `pip install --no-deps -r benchmarks/requirements.txt`; what is missing
+is left out. PP-OCR marks lines where ICDAR 2015 marks words, and is judged by the words all the same.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from benchmarks.contenders import COST_SIZE, OTHERS, Contender, open_ours
+from datasets import SampleDataset
+from utils.augmentation import WholeFrame
+from utils.cli import Parser, flag, given_path, given_text, option, whole_number
+from utils.decode import SCORE_THRESHOLD
+from utils.detector import to_frame
+from utils.errors import UserError, run_script
+from utils.evaluation import evaluate
+from utils.extras import MissingPackage
+from utils.icdar_files import whole_pixels
+from utils.images import read_image
+from utils.results import format_table
+
+SHORT_SIDES = 288, 480, 736
+TIMED_SIZES = (288, 512), (736, 1280)
+TIMED_FRAMES, WARM_UP = 9, 2
+NOTE = "PP-OCR marks lines of text where the ground truth marks words; a line of several words is one wrong detection."
+
+
+class Ours(NamedTuple):
+    """A checkpoint of the command line."""
+
+    name: str
+    path: str
+    score_threshold: float
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = Parser(__doc__)
+    parser.add_argument("data", type=given_text, metavar="SPLIT", help="annotated frames; the test frames are used")
+    text = "checkpoints, each with the name of its row and, if need be, the least probability of a text cell"
+    parser.add_argument("ours", type=named_checkpoint, nargs="*", metavar="NAME=CKPT[@P]", help=text)
+    parser.add_argument("--others", nargs="*", choices=OTHERS, default=list(OTHERS),
+                        help="detectors beside ours (default: all; without a name: none)")  # fmt: skip
+    option(parser, "--frames", whole_number(1), None, "N", "look at the first N frames only")
+    option(parser, "--short-sides", whole_number(1), SHORT_SIDES, "PX", "of the frames, in pixels", nargs="+")
+    option(parser, "--threads", whole_number(1), (1, 2), "N", "to take times with", nargs="+")
+    parts = parser.add_mutually_exclusive_group()
+    flag(parts, "--no-times", "only hmean and sizes")
+    flag(parts, "--times-only", "only times and sizes")
+    option(parser, "--reuse", given_path, None, "FILE", "take hmean of others than ours from a former --json")
+    option(parser, "--json", given_path, None, "FILE", "write all figures here, after each detector")
+    option(parser, "--markdown", given_path, None, "FILE", "write the tables here, for a README")
+    args, given = parser.parse_args(arguments), parser.given(arguments)
+    for part, unused in (("no_times", {"threads"}), ("times_only", {"short_sides", "reuse"})):
+        if getattr(args, part) and (idle := unused & given):
+            parser.error(f"--{idle.pop().replace('_', '-')} has no effect beside --{part.replace('_', '-')}")
+    return args
+
+
+def named_checkpoint(text: str) -> Ours:
+    """Argument type: NAME=CKPT or NAME=CKPT@P. A path with an @ of its own keeps it unless a number follows."""
+    name, equals, path = text.partition("=")
+    before, at, threshold = path.rpartition("@")
+    try:
+        chosen = float(threshold) if at else None
+    except ValueError:
+        chosen = None
+    if chosen is None:
+        before, chosen = path, SCORE_THRESHOLD
+    if not (name and equals and before and 0 <= chosen <= 1):
+        raise argparse.ArgumentTypeError(f"{text!r}; expected NAME=CKPT or NAME=CKPT@P with P from 0 to 1")
+    return Ours(name, before, chosen)
+
+
+def main(args: argparse.Namespace) -> None:
+    names = [*(ours.name for ours in args.ours), *args.others]
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"{', '.join(twice)}: the name of two rows; give each its own")
+    cores = len(os.sched_getaffinity(0))
+    if not args.no_times and max(args.threads) > cores:
+        raise UserError(f"--threads {max(args.threads)}: this process has {cores} cores; give no more, or --no-times")
+    dataset = SampleDataset(args.data, train=False)
+    frames = range(min(args.frames or len(dataset), len(dataset)))
+    former = read_former(args.reuse, args.data, len(frames)) if args.reuse else {}
+    openers = {ours.name: partial(open_ours, ours.path, ours.score_threshold) for ours in args.ours}
+    openers |= {name: OTHERS[name] for name in args.others}
+    rows = {}
+    for name, opener in openers.items():
+        try:
+            contender = opener(torch.get_num_threads())
+        except MissingPackage as missing:
+            print(f"{name}: left out. {missing}")
+            continue
+        rows[name] = contender._asdict()
+        del rows[name]["detect"]
+        if not args.times_only:
+            known = former.get(name, {}) if name in OTHERS else {}
+            rows[name]["accuracy"] = {
+                str(side): known.get(str(side)) or judge(contender, args.data, side, frames, name)
+                for side in args.short_sides
+            }
+        if not args.no_times:
+            rows[name]["milliseconds"] = take_times(opener, dataset, frames, args.threads)
+        if args.json:
+            report = {"data": args.data, "frames": len(frames), "machine": describe_machine(), "detectors": rows}
+            args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    if not rows:
+        raise UserError("no detector is left to measure; name a checkpoint, NAME=CKPT")
+    about = f"{len(frames)} frames of {args.data}, {describe_machine()}. {NOTE}"
+    tables = [rows_of for rows_of in (accuracy_table(rows), cost_table(rows)) if rows_of]
+    print("\n\n".join([about, *map(format_table, tables)]))
+    if args.markdown:
+        args.markdown.write_text("\n\n".join([*map(as_markdown, tables), about]) + "\n", encoding="utf-8")
+
+
+def read_former(path: Path, data: str, frames: int) -> dict[str, dict]:
+    """Accuracies of a former run's --json, by detector and short side."""
+    try:
+        former = json.loads(path.read_text(encoding="utf-8"))
+        measured = former["data"], former["frames"]
+        accuracies = {name: row.get("accuracy", {}) for name, row in former["detectors"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not written by --json ({error}); give such a file") from None
+    if measured != (data, frames):
+        raise UserError(f"{path}: {measured[1]} frames of {measured[0]}, not {frames} of {data}; measure again")
+    return accuracies
+
+
+def judge(contender: Contender, data: str, short_side: int, frames: range, name: str) -> dict[str, float]:
+    """The ICDAR 2015 protocol's verdict on the quads in the frames' own pixels, rounded as in its files."""
+    dataset = SampleDataset(data, train=False, transform=WholeFrame(short_side))
+    words, found = [], []
+    for index in tqdm(frames, desc=f"{name} at {short_side}", unit="frame", leave=False, disable=None):
+        frame = dataset.view(index, seed=0)
+        height, width = frame.size
+        quads = contender.detect(np.ascontiguousarray(frame.image[:height, :width]))
+        quads, _ = to_frame(quads, np.zeros(len(quads)), frame)
+        words.append(frame.words)
+        found.append(whole_pixels(quads))
+    return evaluate(words, found)._asdict()
+
+
+def take_times(opener: Callable[[int], Contender], dataset: SampleDataset, frames: range, counts: list[int]) -> dict:
+    """Milliseconds a frame by its size, then by the number of threads."""
+    files = [dataset.view(index, seed=0).path for index in frames[:TIMED_FRAMES]]
+    images = [read_image(path) for path in files]
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    times = {f"{height}x{width}": {} for height, width in TIMED_SIZES}
+    for threads in counts:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+        detect = opener(threads).detect
+        for height, width in TIMED_SIZES:
+            resized = [cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA) for image in images]
+            times[f"{height}x{width}"][str(threads)] = milliseconds(detect, resized)
+    torch.set_num_threads(before[0])
+    cv2.setNumThreads(before[1])
+    return times
+
+
+def milliseconds(detect: Callable[[np.ndarray], np.ndarray], images: list[np.ndarray]) -> float:
+    """Median, after a warm-up."""
+    times = []
+    for image in itertools.islice(itertools.cycle(images), WARM_UP + TIMED_FRAMES):
+        start = time.perf_counter()
+        detect(image)
+        times.append(1000 * (time.perf_counter() - start))
+    return statistics.median(times[WARM_UP:])
+
+
+def accuracy_table(rows: dict[str, dict]) -> list[list[str]]:
+    """Three columns for each short side; empty without accuracies."""
+    sides = list(next(iter(rows.values())).get("accuracy", {}))
+    if not sides:
+        return []
+    header = ["", *(title for side in sides for title in (f"hmean at {side}", "precision", "recall"))]
+    names = "hmean", "precision", "recall"
+    return [
+        header,
+        *(
+            [name, *(f"{row['accuracy'][side][of]:.3f}" for side in sides for of in names)]
+            for name, row in rows.items()
+        ),
+    ]
+
+
+def cost_table(rows: dict[str, dict]) -> list[list[str]]:
+    times = next(iter(rows.values())).get("milliseconds", {})
+    columns = [(size, threads) for size, by_threads in times.items() for threads in by_threads]
+    header = ["", "parameters", f"GMACs at {COST_SIZE[0]}x{COST_SIZE[1]}", "file MB"]
+    header += [f"ms, {size}, {threads} thread{'s' * (threads != '1')}" for size, threads in columns]
+    table = [header]
+    for name, row in rows.items():
+        sizes = [f"{row['parameters']:,}", f"{row['gmacs']:.2f}", f"{row['megabytes']:.1f}"]
+        table.append([name, *sizes, *(f"{row['milliseconds'][size][threads]:.1f}" for size, threads in columns)])
+    return table
+
+
+def as_markdown(rows: list[list[str]]) -> str:
+    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
+
+
+def describe_machine() -> str:
+    """The processor's name and how many cores this process may use."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))
