@@ -25,16 +25,22 @@ COST_SIZE = 288, 512
 """Height and width that GMACs are counted for."""
 
 
+class Cost(NamedTuple):
+    """What a detector takes on any machine."""
+
+    parameters: int
+    gmacs: float
+    """Multiply-accumulates of the convolutions at COST_SIZE, in thousand millions."""
+    megabytes: float
+    """The file of weights."""
+
+
 class Contender(NamedTuple):
-    """A detector ready for use, and what it costs whatever the machine."""
+    """A detector ready for use."""
 
     detect: Callable[[np.ndarray], np.ndarray]
     """(H, W, 3) uint8 RGB -> quads (K, 4, 2) in its pixels, clockwise."""
-    parameters: int
-    gmacs: float
-    """Multiply-accumulates of the convolutions at 288x512, in thousand millions."""
-    megabytes: float
-    """The file of weights."""
+    cost: Cost
 
 
 def open_ours(path: str, score_threshold: float, _threads: int) -> Contender:
@@ -112,12 +118,12 @@ def _folder(package: ModuleType) -> Path:
 
 def _of_network(detect: Callable, network: nn.Module, weights: Path) -> Contender:
     gmacs = sum(count_macs(network, *COST_SIZE).values()) / 1e9
-    return Contender(detect, count_parameters(network), gmacs, weights.stat().st_size / 1e6)
+    return Contender(detect, Cost(count_parameters(network), gmacs, weights.stat().st_size / 1e6))
 
 
 def _of_onnx(detect: Callable, path: Path) -> Contender:
     parameters, macs = count_onnx(path)
-    return Contender(detect, parameters, macs / 1e9, path.stat().st_size / 1e6)
+    return Contender(detect, Cost(parameters, macs / 1e9, path.stat().st_size / 1e6))
 
 
 def count_onnx(path: Path) -> tuple[int, int]:

@@ -12,7 +12,6 @@ is left out. PP-OCR marks lines where ICDAR 2015 marks words, and is judged by t
 import argparse
 import itertools
 import json
-import os
 import platform
 import statistics
 import time
@@ -29,7 +28,7 @@ from tqdm import tqdm
 from benchmarks.contenders import COST_SIZE, OTHERS, Contender, open_ours
 from datasets import SampleDataset
 from utils.augmentation import WholeFrame
-from utils.cli import Parser, flag, given_path, given_text, option, whole_number
+from utils.cli import Parser, available_cores, flag, given_path, given_text, option, whole_number
 from utils.decode import SCORE_THRESHOLD
 from utils.detector import to_frame
 from utils.errors import UserError, run_script
@@ -41,6 +40,7 @@ from utils.results import format_table
 
 SHORT_SIDES = 288, 480, 736
 TIMED_SIZES = (288, 512), (736, 1280)
+THREADS = 1, 2
 TIMED_FRAMES, WARM_UP = 9, 2
 NOTE = "PP-OCR marks lines of text where the ground truth marks words; a line of several words is one wrong detection."
 
@@ -62,7 +62,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
                         help="detectors beside ours (default: all; without a name: none)")  # fmt: skip
     option(parser, "--frames", whole_number(1), None, "N", "look at the first N frames only")
     option(parser, "--short-sides", whole_number(1), SHORT_SIDES, "PX", "of the frames, in pixels", nargs="+")
-    option(parser, "--threads", whole_number(1), (1, 2), "N", "to take times with", nargs="+")
+    threads = [count for count in THREADS if count <= available_cores()]
+    option(parser, "--threads", whole_number(1), threads, "N", "to take times with", nargs="+")
     parts = parser.add_mutually_exclusive_group()
     flag(parts, "--no-times", "only hmean and sizes")
     flag(parts, "--times-only", "only times and sizes")
@@ -95,12 +96,15 @@ def main(args: argparse.Namespace) -> None:
     names = [*(ours.name for ours in args.ours), *args.others]
     if twice := {name for name in names if names.count(name) > 1}:
         raise UserError(f"{', '.join(twice)}: the name of two rows; give each its own")
-    cores = len(os.sched_getaffinity(0))
-    if not args.no_times and max(args.threads) > cores:
-        raise UserError(f"--threads {max(args.threads)}: this process has {cores} cores; give no more, or --no-times")
+    if not args.no_times and max(args.threads) > available_cores():
+        raise UserError(f"--threads {max(args.threads)}: {available_cores()} cores are free to use; give no more")
     dataset = SampleDataset(args.data, train=False)
     frames = range(min(args.frames or len(dataset), len(dataset)))
     former = read_former(args.reuse, args.data, len(frames)) if args.reuse else {}
+    about = f"{len(frames)} frames of {args.data}, {describe_machine()}. {NOTE}"
+    if args.ours:
+        about += f" Score thresholds: {', '.join(f'{ours.name} {ours.score_threshold:g}' for ours in args.ours)}."
+
     openers = {ours.name: partial(open_ours, ours.path, ours.score_threshold) for ours in args.ours}
     openers |= {name: OTHERS[name] for name in args.others}
     rows = {}
@@ -110,23 +114,21 @@ def main(args: argparse.Namespace) -> None:
         except MissingPackage as missing:
             print(f"{name}: left out. {missing}")
             continue
-        rows[name] = contender._asdict()
-        del rows[name]["detect"]
+        row = rows[name] = contender.cost._asdict()
         if not args.times_only:
             known = former.get(name, {}) if name in OTHERS else {}
-            rows[name]["accuracy"] = {
+            row["accuracy"] = {
                 str(side): known.get(str(side)) or judge(contender, args.data, side, frames, name)
                 for side in args.short_sides
             }
         if not args.no_times:
-            rows[name]["milliseconds"] = take_times(opener, dataset, frames, args.threads)
+            row["milliseconds"] = take_times(opener, dataset, frames, args.threads)
         if args.json:
-            report = {"data": args.data, "frames": len(frames), "machine": describe_machine(), "detectors": rows}
+            report = {"data": args.data, "frames": len(frames), "about": about, "detectors": rows}
             args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     if not rows:
         raise UserError("no detector is left to measure; name a checkpoint, NAME=CKPT")
-    about = f"{len(frames)} frames of {args.data}, {describe_machine()}. {NOTE}"
-    tables = [rows_of for rows_of in (accuracy_table(rows), cost_table(rows)) if rows_of]
+    tables = [cost_table(rows)] if args.times_only else [accuracy_table(rows), cost_table(rows)]
     print("\n\n".join([about, *map(format_table, tables)]))
     if args.markdown:
         args.markdown.write_text("\n\n".join([*map(as_markdown, tables), about]) + "\n", encoding="utf-8")
@@ -188,27 +190,21 @@ def milliseconds(detect: Callable[[np.ndarray], np.ndarray], images: list[np.nda
 
 
 def accuracy_table(rows: dict[str, dict]) -> list[list[str]]:
-    """Three columns for each short side; empty without accuracies."""
-    sides = list(next(iter(rows.values())).get("accuracy", {}))
-    if not sides:
-        return []
-    header = ["", *(title for side in sides for title in (f"hmean at {side}", "precision", "recall"))]
-    names = "hmean", "precision", "recall"
-    return [
-        header,
-        *(
-            [name, *(f"{row['accuracy'][side][of]:.3f}" for side in sides for of in names)]
-            for name, row in rows.items()
-        ),
-    ]
+    """Three columns for each short side."""
+    sides = next(iter(rows.values()))["accuracy"]
+    table = [["", *(title for side in sides for title in (f"hmean at {side}", "precision", "recall"))]]
+    for name, row in rows.items():
+        shares = [row["accuracy"][side][of] for side in sides for of in ("hmean", "precision", "recall")]
+        table.append([name, *(f"{share:.3f}" for share in shares)])
+    return table
 
 
 def cost_table(rows: dict[str, dict]) -> list[list[str]]:
+    """Parameters, MACs and file, and a column of milliseconds for each size and number of threads."""
     times = next(iter(rows.values())).get("milliseconds", {})
     columns = [(size, threads) for size, by_threads in times.items() for threads in by_threads]
-    header = ["", "parameters", f"GMACs at {COST_SIZE[0]}x{COST_SIZE[1]}", "file MB"]
-    header += [f"ms, {size}, {threads} thread{'s' * (threads != '1')}" for size, threads in columns]
-    table = [header]
+    titles = [f"ms, {size}, {threads} thread{'s' * (threads != '1')}" for size, threads in columns]
+    table = [["", "parameters", "GMACs at {}x{}".format(*COST_SIZE), "file MB", *titles]]
     for name, row in rows.items():
         sizes = [f"{row['parameters']:,}", f"{row['gmacs']:.2f}", f"{row['megabytes']:.1f}"]
         table.append([name, *sizes, *(f"{row['milliseconds'][size][threads]:.1f}" for size, threads in columns)])
@@ -227,7 +223,7 @@ def describe_machine() -> str:
         name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         name = platform.processor() or platform.machine()
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+    return f"{name}, {available_cores()} core{'s' * (available_cores() != 1)}"
 
 
 if __name__ == "__main__":

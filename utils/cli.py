@@ -109,13 +109,15 @@ def add_machine_options(group, *, workers: bool = True) -> None:
 
 def choose_device(ngpus: int, ranks: Ranks = ALONE) -> torch.device:
     """This process's GPU if one is asked for and there, else the CPU with its share of the cores as threads."""
-    if not torch.cuda.is_available() and ranks.local_world > max(_cores(), 2):
-        raise UserError(f"--ngpus {ngpus}: no GPU here, and {_cores()} cores; give --ngpus {_cores()} or less")
+    if not torch.cuda.is_available() and ranks.local_world > max(available_cores(), 2):
+        raise UserError(
+            f"--ngpus {ngpus}: no GPU here, and {available_cores()} cores; give --ngpus {available_cores()} or less"
+        )
     if ngpus and torch.cuda.is_available():
         device = torch.device("cuda", ranks.local_rank)
         torch.cuda.set_device(device)
         return device
-    torch.set_num_threads(max(1, _cores() // ranks.local_world))
+    torch.set_num_threads(max(1, available_cores() // ranks.local_world))
     return torch.device("cpu")
 
 
@@ -138,8 +140,9 @@ def count_workers(asked: int | None, device: torch.device) -> int:
     """Reading takes a small part of a core; on the CPU the network needs the others."""
     if asked is not None:
         return asked
-    return 1 if device.type == "cpu" else min(_cores(), 8)
+    return 1 if device.type == "cpu" else min(available_cores(), 8)
 
 
-def _cores() -> int:
+def available_cores() -> int:
+    """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
