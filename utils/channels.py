@@ -38,9 +38,9 @@ def _describe() -> tuple[list[Layer], dict[str, int]]:
             inner = f"{block}.conv1"
             plan[inner] = width
             layers.append(Layer(inner, f"{block}.bn1", (before,), inner))
-            layers.append(Layer(f"{block}.conv2", f"{block}.bn2", (inner,), stage))
             if before != stage:
                 layers.append(Layer(f"{block}.downsample.0", f"{block}.downsample.1", (before,), stage))
+            layers.append(Layer(f"{block}.conv2", f"{block}.bn2", (inner,), stage))
             before = stage
     decoder = [
         ("center.0", ("encoder4",), 512),
@@ -59,7 +59,7 @@ def _describe() -> tuple[list[Layer], dict[str, int]]:
 
 
 LAYERS, ORIGINAL_PLAN = _describe()
-"""Every convolution of the network in the order of the forward pass; the original's channel plan."""
+"""Every convolution of the network, each after those whose output it meets; the original's channel plan."""
 
 
 def uniform_plan(share: float, keep: tuple[str, ...] = ("remove_artifacts",)) -> dict[str, int]:
@@ -100,6 +100,39 @@ def plan_of(state_dict: Mapping[str, torch.Tensor]) -> dict[str, int]:
     return {group: widths[group] for group in ORIGINAL_PLAN}
 
 
+def kept_inputs(layer: Layer, widths: Mapping[str, int], kept: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Where the kept channels stand in a layer's concatenated input; the image's three for the first layer."""
+    if not layer.reads:
+        return torch.arange(3)
+    starts = [sum(widths[group] for group in layer.reads[:place]) for place in range(len(layer.reads))]
+    return torch.cat([kept[group] + start for group, start in zip(layer.reads, starts, strict=True)])
+
+
+def tensor_indices(
+    widths: Mapping[str, int], kept: Mapping[str, torch.Tensor]
+) -> dict[str, tuple[torch.Tensor | None, torch.Tensor | None]]:
+    """What the kept channels leave of each tensor, by its name: indices along its first and second dimension.
+
+    None for a dimension that stays whole. Tensors that a network does not have (a bias) are listed as well.
+    """
+    indices = {}
+    for layer in LAYERS:
+        outputs = kept[layer.writes] if layer.writes else None
+        indices[f"{layer.conv}.weight"] = outputs, kept_inputs(layer, widths, kept) if layer.reads else None
+        indices[f"{layer.conv}.bias"] = outputs, None
+        for name in ("weight", "bias", "running_mean", "running_var") if layer.norm else ():
+            indices[f"{layer.norm}.{name}"] = outputs, None
+    return indices
+
+
+def take(tensor: torch.Tensor, indices: tuple[torch.Tensor | None, torch.Tensor | None]) -> torch.Tensor:
+    """A copy of what `tensor_indices` leaves of a tensor."""
+    for dimension, places in enumerate(indices):
+        if places is not None:
+            tensor = tensor.index_select(dimension, places)
+    return tensor.clone()
+
+
 def select_channels(
     state_dict: Mapping[str, torch.Tensor], kept: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor]:
@@ -107,18 +140,24 @@ def select_channels(
 
     Its outputs equal those of the whole network with the other channels zeroed after their BatchNorm.
     """
-    widths = plan_of(state_dict)
-    selected = dict(state_dict)
-    for layer in LAYERS:
-        weight = f"{layer.conv}.weight"
-        if layer.reads:
-            starts = [sum(widths[group] for group in layer.reads[:place]) for place in range(len(layer.reads))]
-            inputs = [kept[group] + start for group, start in zip(layer.reads, starts, strict=True)]
-            selected[weight] = selected[weight][:, torch.cat(inputs)]
-        if layer.writes:
-            per_channel = [weight, f"{layer.conv}.bias"]
-            per_channel += [f"{layer.norm}.{name}" for name in ("weight", "bias", "running_mean", "running_var")]
-            for name in per_channel:
-                if name in selected:
-                    selected[name] = selected[name][kept[layer.writes]]
-    return {name: tensor.clone() for name, tensor in selected.items()}
+    indices = tensor_indices(plan_of(state_dict), kept)
+    return {name: take(tensor, indices.get(name, (None, None))) for name, tensor in state_dict.items()}
+
+
+def describe_groups(widths: Mapping[str, int]) -> list[list[str]]:
+    """Rows of a table: each group's channels, the convolutions that write it and those that read it.
+
+    A reader's `[from:to]` says where the group stands in its concatenated input.
+    """
+    rows = [["group", "channels", "written by", "read by"]]
+    for group, width in widths.items():
+        writers = [layer.conv for layer in LAYERS if layer.writes == group]
+        readers = []
+        for layer in LAYERS:
+            if group in layer.reads:
+                start = sum(widths[other] for other in layer.reads[: layer.reads.index(group)])
+                readers.append(f"{layer.conv}[{start}:{start + width}]")
+        for place in range(max(len(writers), len(readers))):
+            first = [group, str(width)] if place == 0 else ["", ""]
+            rows.append([*first, *("".join(names[place : place + 1]) for names in (writers, readers))])
+    return rows
