@@ -15,6 +15,8 @@ _SIGNS = np.array([
     [[255, 230, 60], [20, 20, 20]], [[20, 100, 50], [240, 245, 235]], [[255, 255, 255], [230, 110, 20]],
 ])  # fmt: skip
 """Colours of words and of the boards behind them, as streets and shops have them; RGB."""
+_THIN = 50
+"""A word's mean ink, of 255, under which its strokes are thickened: they would fade."""
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -40,9 +42,9 @@ def set_block(rng: np.random.Generator, face: Typeface, lines: list[list[str]], 
     """
     size = int(SIZES[min(np.searchsorted(SIZES, height / face.capital_height()), len(SIZES) - 1)])
     spacing = int(rng.uniform(0.05, 0.3) * size) if rng.random() < 0.15 else 0
-    bold = rng.random() < 0.15
+    bold = rng.random() < 0.25
     slant = rng.uniform(-0.1, 0.35) if rng.random() < 0.1 else 0
-    gap = max(round(size * rng.uniform(0.22, 0.5) + spacing), 2)
+    gap = max(round(size * rng.uniform(0.27, 0.5) + 1.5 * spacing), 3)
     leading = max(round(size * rng.uniform(0.15, 0.7)), 2)
     margin = size // 2 + 2
     rows = []
@@ -50,7 +52,7 @@ def set_block(rng: np.random.Generator, face: Typeface, lines: list[list[str]], 
         inks = [face.draw(text, size, spacing) for text in line]
         if None in inks:
             return None
-        rows.append([_styled(ink, bold, slant) for ink in inks])
+        rows.append([_styled(ink, bold or ink.mask.mean() < _THIN, slant) for ink in inks])
     widths = [sum(ink.mask.shape[1] for ink in row) + gap * (len(row) - 1) for row in rows]
     tops = [min(ink.top for ink in row) for row in rows]
     bottoms = [max(ink.top + ink.mask.shape[0] for ink in row) for row in rows]
@@ -98,7 +100,7 @@ def _boxes(x: float, y: float, ink) -> np.ndarray:
     left, right = np.r_[0, ink.edges[:-1]], np.r_[width, ink.edges[1:]]
     top, bottom = np.zeros_like(left), np.full_like(left, height)
     corners = np.stack([np.stack(pair, 1) for pair in ((left, top), (right, top), (right, bottom), (left, bottom))], 1)
-    return corners + [x - 0.5, y - 0.5]
+    return corners + np.array([x - 0.5, y - 0.5])
 
 
 def tilt(rng: np.random.Generator, block: Block, scale: float, angle: float, strength: float = 1.0) -> np.ndarray:
@@ -177,7 +179,9 @@ def paint(
     window[:] = np.clip(ground + 0.5, 0, 255).astype(np.uint8)
 
 
-def _with_board(rng, ground: np.ndarray, corners: np.ndarray, colour: np.ndarray, board_colour: np.ndarray) -> np.ndarray:
+def _with_board(
+    rng, ground: np.ndarray, corners: np.ndarray, colour: np.ndarray, board_colour: np.ndarray
+) -> np.ndarray:
     cover = np.zeros(ground.shape[:2], np.uint8)
     fixed = np.rint(corners * 16).astype(np.int32)
     cv2.fillConvexPoly(cover, fixed, 255, cv2.LINE_AA, 4)
@@ -199,7 +203,7 @@ def _blend(ground: np.ndarray, cover: np.ndarray, colour: np.ndarray, opacity: f
 
 def _choose_colours(rng, ground: np.ndarray, board: bool) -> tuple[np.ndarray, np.ndarray]:
     """Colours of the words and of their board, told apart by their luma."""
-    contrast = rng.uniform(35, 160)
+    contrast = rng.uniform(45, 170)
     if not board:
         mean, spread = ground.mean((0, 1)), float((ground @ _LUMA).std())
         return _contrasting(rng, mean, max(contrast, 2.5 * spread)), mean

@@ -58,7 +58,9 @@ def _view_of_photo(rng: np.random.Generator, path: Path, height: int, width: int
     except UnreadableImage as error:
         raise UserError(f"{error}; take it out of --backgrounds") from None
     full = np.array(photo.shape[:2])
-    part = full.min() * rng.uniform(0.6, 1) * min(1, *(full / full.min() / np.array([height, width]) * min(height, width)))
+    part = (
+        full.min() * rng.uniform(0.6, 1) * min(1, *(full / full.min() / np.array([height, width]) * min(height, width)))
+    )
     size = np.maximum(np.floor(part * np.array([height, width]) / min(height, width)), 1).astype(int)
     size = np.minimum(size, full)
     top, left = rng.integers(0, full - size + 1)
@@ -91,7 +93,7 @@ def any_colour(rng: np.random.Generator) -> np.ndarray:
     value = rng.uniform(0, 255)
     if rng.random() < 0.4:
         return np.clip(value + rng.normal(0, 8, 3), 0, 255)
-    hue, saturation = rng.uniform(0, 6), rng.uniform(0.2, 1)
+    hue, saturation = rng.uniform(0, 6), rng.beta(1.5, 1.5)
     wheel = np.clip(np.abs((hue + np.array([0, 4, 2])) % 6 - 3) - 1, 0, 1)
     return value * (1 - saturation * (1 - wheel))
 
@@ -106,8 +108,7 @@ def draw_pattern(rng: np.random.Generator, picture: np.ndarray) -> None:
         _fill(picture, place(np.array([[-0.03, -0.03], [1.03, -0.03], [1.03, 1.03], [-0.03, 1.03]])), second, 1)
     thickness = int(rng.choice((1, 1, 2, 3, 5)))
     for points, closed in pattern(rng):
-        line = thickness if not closed or rng.random() < 0 else -1
-        _stroke(picture, place(points), first, closed, line)
+        _stroke(picture, place(points), first, closed, -1 if closed else thickness)
 
 
 def _placer(rng, height: int, width: int, least: float, most: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -211,7 +212,10 @@ def _dots(rng: np.random.Generator) -> Shapes:
 def _curve(rng: np.random.Generator) -> Shapes:
     for _ in range(rng.integers(1, 5)):
         x = np.linspace(0, 1, 40)
-        yield np.stack([x, 0.5 + 0.3 * np.sin(rng.uniform(2, 30) * x + rng.uniform(0, 6)) * rng.uniform(0.2, 1)], 1), False
+        yield (
+            np.stack([x, 0.5 + 0.3 * np.sin(rng.uniform(2, 30) * x + rng.uniform(0, 6)) * rng.uniform(0.2, 1)], 1),
+            False,
+        )
 
 
 def _leaves(rng: np.random.Generator) -> Shapes:

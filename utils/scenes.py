@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from utils.lettering import Block, moved, outline_of, paint, set_block, tilt, transform
+from utils.lettering import moved, outline_of, paint, set_block, tilt, transform
 from utils.scenery import Scenery
 from utils.typefaces import Typeface, built_in_typefaces
 from utils.vocabulary import Vocabulary
@@ -78,7 +78,7 @@ class Scene(NamedTuple):
         return [word for block in self.blocks for word in block.words]
 
 
-def draw_scene(rng: np.random.Generator, studio: Studio, style: Style = Style()) -> Scene:  # noqa: B008 (frozen)
+def draw_scene(rng: np.random.Generator, studio: Studio, style: Style = Style()) -> Scene:
     """A background with blocks of words, as sharp as it is drawn. Words do not overlap."""
     picture = studio.scenery.draw(rng, *style.size)
     room = _Room(picture)
@@ -202,16 +202,17 @@ def photograph(rng: np.random.Generator, picture: np.ndarray, strength: float = 
         light = cv2.resize(light, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
         picture = cv2.multiply(picture, cv2.merge([light] * 3), scale=1 / 128)
     picture = _blurred(rng, picture, strength)
-    dark = rng.random() < 0.25 * strength
-    gain = rng.uniform(0.25, 0.65) if dark else np.exp(rng.normal(0, 0.15 * strength))
+    dark = rng.random() < 0.2 * strength
+    gain = rng.uniform(0.35, 0.7) if dark else np.exp(rng.normal(0, 0.15 * strength))
+    gain = max(gain, min(1, 40 / max(float(picture.mean()), 1)))
     cast = np.exp(rng.normal(0, (0.12 if dark else 0.05) * strength, 3))
     levels = 255 * (np.arange(256) / 255)[:, None] ** np.exp(rng.normal(0, 0.15 * strength)) * gain * cast
     picture = cv2.LUT(picture, np.clip(levels, 0, 255).astype(np.uint8)[None])
-    deviation = rng.exponential(5.0 if dark else 3.0) * strength
+    deviation = rng.exponential(3.5 if dark else 2.5) * strength
     if deviation > 0.7:
         step = int(rng.integers(1, 3))
         noise = rng.standard_normal((-(-height // step), -(-width // step), 3 if step > 1 else 1), np.float32)
-        noise = cv2.resize(noise, (width, height)) * np.float32(min(deviation, 14))
+        noise = cv2.resize(noise, (width, height)) * np.float32(min(deviation, 10))
         picture = cv2.add(picture, noise if noise.ndim == 3 else cv2.merge([noise] * 3), dtype=cv2.CV_8U)
     return picture
 
@@ -221,7 +222,7 @@ def _blurred(rng: np.random.Generator, picture: np.ndarray, strength: float) -> 
     if kind < 0.2:
         return motion_blur(picture, rng.uniform(2, 8), rng.uniform(0, np.pi))
     if kind < 0.65:
-        return cv2.GaussianBlur(picture, (0, 0), 0.3 + rng.gamma(2, 0.3))
+        return cv2.GaussianBlur(picture, (0, 0), 0.3 + rng.gamma(2, 0.25))
     return picture
 
 

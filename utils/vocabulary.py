@@ -7,7 +7,7 @@ import numpy as np
 
 from utils.errors import UserError
 
-_SIGNS = """
+_SIGN_WORDS = """
 exit entrance open closed push pull stop taxi hotel cafe bar bank books bread coffee pizza sale new old north south
 east west gate platform station street avenue market museum library school office room floor stairs lift no smoking
 parking private danger wet paint please wait here ring bell tickets info information help desk way out in up down left
@@ -22,10 +22,14 @@ road lane drive park garden bridge river lake hill city town hall plaza tower ma
 total off discount up to free buy one get two special offer today now hiring rent for sale call us opening hours
 mon tue wed thu fri sat sun daily am pm from till and the of to is are be you your we our with not do on at by all
 more best quality since world great good big small hot cold super mini maxi plus express direct first class premium
-""".split()
-_ONSETS = "b br c ch cl cr d dr f fl fr g gl gr h j k l m n p ph pl pr qu r s sc sh sl sp st str t th tr v w wh y z".split()
-_VOWELS = "a e i o u ai ea ee ie oa oo ou y".split()
-_CODAS = ["", "", "", *"b ck d g l ll m n nd ng nt p r rd rt s ss st t th x".split()]
+"""
+_ONSET_PARTS = """
+b br c ch cl cr d dr f fl fr g gl gr h j k l m n p ph pl pr qu r s sc sh sl sp st str t th tr v w wh y z
+"""
+_VOWEL_PARTS, _CODA_PARTS = "a e i o u ai ea ee ie oa oo ou y", "b ck d g l ll m n nd ng nt p r rd rt s ss st t th x"
+_SIGNS, _ONSETS, _VOWELS = _SIGN_WORDS.split(), _ONSET_PARTS.split(), _VOWEL_PARTS.split()
+_CODAS = ["", "", "", *_CODA_PARTS.split()]
+_DRESSED = "{}!", "{}?", "{}.", "{},", "{}:", "({})", "{}'s", '"{}"', "&{}", "{}-{}", "#{}"
 _LETTERS = string.ascii_letters + string.digits
 
 
@@ -60,7 +64,7 @@ class Vocabulary:
         else:
             return _number(rng)
         if rng.random() < 0.08:
-            word = _pick(rng, ("{}!", "{}?", "{}.", "{},", "{}:", "({})", "{}'s", '"{}"', "&{}", "{}-{}", "#{}")).format(word, _pick(rng, _SIGNS))
+            word = _pick(rng, _DRESSED).format(word, _pick(rng, _SIGNS))
         return word
 
 
@@ -93,9 +97,11 @@ def _made_up(rng: np.random.Generator) -> str:
 def _number(rng: np.random.Generator) -> str:
     small, large = int(rng.integers(1, 100)), int(10 ** rng.uniform(1, 5))
     minute, phone = int(rng.integers(60)), int(rng.integers(1000, 10000))
+    hour, letter = small % 12 + 1, chr(65 + small % 26)
     return _pick(rng, (
         f"{small}", f"{large}", f"{small}", f"{large}", f"${small}", f"${small}.{minute:02d}", f"£{small}.99",
-        f"{small}%", f"-{small}%", f"{small % 24}:{minute:02d}", f"{small % 12 + 1}am", f"{small % 12 + 1}:{minute:02d}pm",
-        f"#{small % 30:02d}-{minute}", f"{phone}", f"{phone}-{large}", f"{phone}{large}", f"B{small % 9}", f"{small}A",
-        f"+65-{phone}", f"{small}/{minute}", f"{chr(65 + small % 26)}{minute}", f"{1900 + small + minute % 30}", f"No.{small}", f"{small}km",
+        f"{small}%", f"-{small}%", f"{small % 24}:{minute:02d}", f"{hour}am", f"{hour}:{minute:02d}pm",
+        f"#{small % 30:02d}-{minute}", f"{phone}", f"{phone}-{large}", f"{phone}{large}", f"B{small % 9}",
+        f"{small}A", f"+65-{phone}", f"{small}/{minute}", f"{letter}{minute}", f"{1900 + small + minute % 30}",
+        f"No.{small}", f"{small}km",
     ))  # fmt: skip
