@@ -47,6 +47,7 @@ def _input_sizes(model: nn.Module, height: int, width: int) -> dict[str, tuple[i
     sizes, hooks = {}, []
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
+
             def note(_conv, inputs, name=name):
                 sizes[name] = tuple(inputs[0].shape[2:])
 
