@@ -47,8 +47,5 @@ def _always_zero(state: Mapping[str, torch.Tensor], varies: State) -> State:
     zero = {group: ~alive for group, alive in varies.items()}
     for layer in LAYERS:
         if layer.writes:
-            value, _ = norm_moments(state, layer)
-            # below 0 the ReLU makes 0 of it; a shortcut has none, and may add to a stream that is not 0
-            silent = value == 0 if "downsample" in layer.conv else value <= 0
-            zero[layer.writes] &= silent
+            zero[layer.writes] &= norm_moments(state, layer)[0] <= 0  # of which ReLU makes 0
     return zero
