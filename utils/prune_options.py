@@ -67,7 +67,9 @@ def parse_args(arguments: list[str], description: str = "") -> argparse.Namespac
     text = f"training frames to measure on, and to re-estimate BatchNorms on (default {FRAMES})"
     option(keeping, "--recalibrate", whole_number(0), None, "N", text + "; 0: BatchNorms stay")
     option(keeping, "--train-folder-syn", given_text, None, "DIR", "SynthText: the folder of gt.mat")
-    option(keeping, "--train-folder-sample", given_text, None, "DIR", "annotated frames, in one of the README's layouts")
+    option(
+        keeping, "--train-folder-sample", given_text, None, "DIR", "annotated frames, in one of the README's layouts"
+    )
     option(keeping, "--batch-size", whole_number(2), 8, "N", "frames in a batch")
     add_view_options(keeping)
     add_cache_option(keeping)
@@ -124,10 +126,10 @@ def check_training_line(parser: Parser, args: argparse.Namespace) -> None:
         return
     if args.steps == 1:
         parser.error("a training line after -- has an effect with --steps 2 or more only")
-    trained = parse_training_line([*args.training, "--save-dir", "step"])
-    for name in ("pretrain_model", "save_dir", "prune", "continue_training", "resume", "width", "plan"):
-        if name in trained.given and not (name == "save_dir" and "--save-dir" not in " ".join(args.training)):
-            parser.error(f"the training line after --: drop {_option(name)}, which prune.py gives itself")
+    for name in ("pretrain-model", "save-dir", "prune", "continue-training", "resume", "width", "plan"):
+        if any(word.split("=")[0] == f"--{name}" for word in args.training):
+            parser.error(f"the training line after --: drop --{name}; prune.py says what is trained, and where")
+    parse_training_line([*args.training, "--save-dir", "step"])
 
 
 def check_frames(parser: Parser, args: argparse.Namespace, refuse) -> None:
