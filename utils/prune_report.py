@@ -45,7 +45,7 @@ def measure_cost(model: nn.Module, height: int, width: int) -> dict[str, float]:
 
 def comparison(networks: Mapping[str, Mapping[str, float]], height: int, width: int) -> str:
     """The table: a column for each network, and what the last one has of the first."""
-    first, last = list(networks.values())[0], list(networks.values())[-1]
+    first, *_, last = networks.values()
     rows = [[f"{height}x{width}", *networks, "left"]]
     for name, (title, unit, pattern) in ROWS.items():
         if name in first:
