@@ -1,209 +1,266 @@
 """Channel-prune a checkpoint into a smaller network that `train_sample.py --prune` fine-tunes.
 
-    python3 prune.py --pretrain-model CKPT --save-dir OUT --sparsity 0.5
-    python3 prune.py --pretrain-model CKPT --save-dir OUT --target-macs 0.25 --scope global --criterion bn
-    python3 prune.py --pretrain-model CKPT --save-dir OUT --train-folder-sample SAMPLE --recalibrate 200
+    python3 prune.py --pretrain-model CKPT --save-dir OUT --sparsity 0.5 \\
+        --train-folder-syn SYN --train-folder-sample SAMPLE --test-folder-sample SAMPLE
+    python3 prune.py ... --target-macs 0.25 --scope global --criterion taylor --round-to 8
+    python3 prune.py ... --sparsity 0.75 --steps 3 -- --train-folder-sample SAMPLE --epoch 1 --val
+    python3 prune.py ... --analyse                  # which channel groups matter
     python3 prune.py --show-groups
 
-Channels go together by channel group (utils/channels.py); what the removed ones told the layers that read them is
-folded into those (utils/compensation.py). Writes OUT/pruned.pt and OUT/plan.json, and prints channels, parameters
-and MACs before and after.
+Chooses the channels of each channel group that matter least and removes them. With training frames, the layers
+that read a removed channel learn by least squares to do with the others, and BatchNorm's statistics are
+measured anew. Writes to --save-dir: pruned.pt, with the optimizer's state for the channels that stay,
+plan.json and report.json.
 """
 
 import argparse
 import itertools
-import json
+import sys
+from pathlib import Path
 
 import torch
 from torch import nn
+from tqdm import tqdm
 
-from datasets import EpochSampler, make_loader, open_dataset
-from loss import detection_loss
+from datasets import Batch, EpochSampler, SampleDataset, make_loader, open_dataset
+from loss import detection_loss, loss_sums
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
-from utils.augmentation import TrainTransform
-from utils.channels import LAYERS, ORIGINAL_PLAN, describe_groups, read_plan, select_channels
+from utils.augmentation import WholeFrame
+from utils.channels import ORIGINAL_PLAN, describe_groups, read_plan, select_channels
 from utils.checkpoint import load_model, save_checkpoint
-from utils.cli import Parser, add_cache_option, flag, given_path, given_text, number, option, whole_number
+from utils.cli import choose_device, train_transform
 from utils.compensation import compensate, estimate_inputs, measure_inputs, recalibrate
-from utils.cost import PlanCosts, count_macs, count_parameters, milliseconds_per_frame
+from utils.cost import PlanCosts, milliseconds_per_frame
 from utils.errors import UserError, run_script
-from utils.importance import CRITERIA, Scores, score_taylor, score_weights
+from utils.gradual import fine_tune, share_of_step
+from utils.importance import Scores, score_taylor, score_weights
 from utils.latency import LayerTimes
-from utils.problems import Problems
+from utils.loss_sums import LossSums
+from utils.maps import normalise
+from utils.optimizer_state import select_optimizer
+from utils.prune_options import parse_args
+from utils.prune_report import comparison, draw_channels, layer_table, measure_cost, write_json
 from utils.results import format_table
 from utils.selection import Kept, Rules, choose_plan, choose_share, choose_within
+from utils.sensitivity import analyse, draw, write_csv
+from utils.validation import validate
+from utils.zeroed import varying_channels
 
-TARGETS = ("sparsity", "target_macs", "target_params", "target_latency", "plan")
-BATCH = 8
-
-
-def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = Parser(__doc__)
-    option(parser, "--pretrain-model", given_text, None, "CKPT", "the checkpoint to prune, pruned or not")
-    option(parser, "--save-dir", given_path, None, "DIR", "folder for pruned.pt and plan.json")
-    flag(parser, "--show-groups", "print the channel groups, who writes and who reads them, and do nothing else")
-
-    how = parser.add_argument_group("which channels go")
-    option(how, "--criterion", str, "l1", None, "of a channel's importance", choices=CRITERIA)
-    option(
-        how,
-        "--scope",
-        str,
-        "layer",
-        None,
-        "the same share of each group, or the least of all",
-        choices=("layer", "global"),
-    )
-    flag(how, "--prune-remove-artifacts", "prune the heads' inputs too, the output of remove_artifacts")
-    option(how, "--seed", whole_number(0), 0, "N", "of --criterion random and of the frames drawn")
-
-    much = parser.add_argument_group("how many (one of the first five)")
-    option(much, "--sparsity", number(0, 0.999), None, "SHARE", "share of the channels to remove (default 0.5)")
-    option(much, "--target-macs", number(1e-6, 1), None, "SHARE", "of the original's MACs")
-    option(much, "--target-params", number(1e-6, 1), None, "SHARE", "of the original's parameters")
-    option(much, "--target-latency", number(1e-3), None, "MS", "milliseconds a frame on this machine's CPU")
-    option(much, "--plan", given_text, None, "FILE", "channels by group, a plan.json")
-    option(much, "--round-to", whole_number(1), 1, "N", "widths are multiples of it")
-    option(much, "--min-channels", whole_number(1), 1, "N", "that each group keeps")
-    option(much, "--size", whole_number(32), (288, 512), ("H", "W"), "input size for MACs and milliseconds", nargs=2)
-
-    data = parser.add_argument_group("training frames, for --criterion taylor and --recalibrate")
-    option(data, "--recalibrate", whole_number(1), None, "N", "fit what is left to N frames, BatchNorm statistics anew")
-    option(data, "--train-folder-syn", given_text, None, "DIR", "SynthText: the folder of gt.mat")
-    option(data, "--train-folder-sample", given_text, None, "DIR", "annotated frames")
-    option(data, "--short-side", whole_number(1), TrainTransform.short_side, "PX", "frames get this short side")
-    option(data, "--crop", whole_number(TrainTransform.least_crop), TrainTransform.crop, "PX", "and are cropped")
-    add_cache_option(data)
-    args = parser.parse_args(arguments)
-    check_args(parser, args, parser.given(arguments))
-    return args
-
-
-def check_args(parser: Parser, args: argparse.Namespace, given: set[str]) -> None:
-    """Refuse what could have no effect, and what contradicts itself."""
-    if args.show_groups:
-        return
-    for name in ("pretrain_model", "save_dir"):
-        if getattr(args, name) is None:
-            parser.error(f"--{name.replace('_', '-')} is required")
-    if len(named := [name for name in TARGETS if name in given]) > 1:
-        parser.error(
-            f"{' and '.join('--' + name.replace('_', '-') for name in named)} each say how much goes; drop one"
-        )
-    if args.sparsity is None and not named:
-        args.sparsity = 0.5
-    needs_frames = args.recalibrate or args.criterion == "taylor"
-    has_frames = args.train_folder_syn or args.train_folder_sample
-    if needs_frames and not has_frames:
-        parser.error("--recalibrate and --criterion taylor need --train-folder-syn or --train-folder-sample")
-    if has_frames and not needs_frames:
-        parser.error("training folders have no effect without --recalibrate or --criterion taylor")
-    for name, without in (("scope", args.plan), ("round_to", args.plan), ("min_channels", args.plan)):
-        if name in given and without:
-            parser.error(f"--{name.replace('_', '-')} has no effect with --plan, which gives all widths")
+TRIES = 4
+"""Times that the table of --target-latency is corrected by a whole network's time."""
 
 
 def main(args: argparse.Namespace) -> None:
-    if args.show_groups:
-        model = load_model(args.pretrain_model)[0] if args.pretrain_model else None
-        print(format_table(describe_groups(model.plan if model else ORIGINAL_PLAN)))
+    if args.target == "show_groups":
+        widths = load_model(args.pretrain_model)[0].plan if args.pretrain_model else ORIGINAL_PLAN
+        print(format_table(describe_groups(widths), words=4))
         return
-    model, _ = load_model(args.pretrain_model)
-    batches = read_batches(args) if args.recalibrate or args.criterion == "taylor" else []
-    if args.criterion == "taylor":
-        scores = score_taylor(model, batches, detection_loss)
-    else:
-        scores = score_weights(model.state_dict(), args.criterion, args.seed)
-    pruned = shrink(model, choose_channels(args, model, scores), batches if args.recalibrate else [])
-    if pruned.plan == model.plan:
-        raise UserError("nothing is removed: every channel stays; ask for less of the network")
+    choose_device(0)
+    model, contents = load_model(args.pretrain_model)
+    frames, test_loader = read_frames(args), open_test_frames(args)
     args.save_dir.mkdir(parents=True, exist_ok=True)
-    path = args.save_dir / "pruned.pt"
-    save_checkpoint(path, pruned, epoch=0, arguments={**vars(args), "save_dir": str(args.save_dir)})
-    (args.save_dir / "plan.json").write_text(json.dumps(pruned.plan, indent=1) + "\n", encoding="utf-8")
-    print(format_table(report(model, pruned, *args.size)))
-    print(f"{path}: fine-tune it with train_sample.py ... --pretrain-model {path} --continue-training --prune "
-          f"--teacher {args.pretrain_model}")  # fmt: skip
+    if args.target == "analyse":
+        analyse_groups(args, model, frames, test_loader)
+        return
+    networks = {"before": measure_cost(model, *args.size) | measure_accuracy(args, model, test_loader)}
+    first = model
+    for step in range(1, args.steps):
+        pruned = prune_once(args, model, frames, step)
+        if args.recalibrates:
+            recalibrate(pruned.network, frames)
+        folder = args.save_dir / f"step{step}"
+        folder.mkdir(exist_ok=True)
+        path = folder / "pruned.pt"
+        pruned.save(args, path, contents)
+        print(
+            f"step {step} of {args.steps}: {sum(pruned.network.plan.values()):,} channels left; fine-tuning", flush=True
+        )
+        model, contents = load_model(fine_tune(path, args.training, folder))
+    pruned = prune_once(args, model, frames, args.steps)
+    costs = measure_cost(pruned.network, *args.size)
+    networks["pruned"] = costs | measure_accuracy(args, pruned.network, test_loader)
+    if args.recalibrates:
+        recalibrate(pruned.network, frames)
+        networks["recalibrated"] = costs | measure_accuracy(args, pruned.network, test_loader)
+    write_results(args, first, pruned, contents, networks)
 
 
-def choose_channels(args: argparse.Namespace, model: nn.Module, scores: Scores) -> Kept:
-    """The channels that stay, for the target that the options name."""
-    if args.plan:
-        return choose_plan(scores, read_plan(args.plan))
+class Pruned:
+    """A pruned network and where its channels were in the one before."""
+
+    def __init__(self, model: nn.Module, state: dict[str, torch.Tensor], kept: Kept):
+        self.before, self.kept = model, kept
+        self.network = FOTSModelPruned({group: len(channels) for group, channels in kept.items()})
+        self.network.load_state_dict(select_channels(state, kept))
+        self.network.eval()
+
+    def save(self, args: argparse.Namespace, path: Path, contents: dict) -> None:
+        """contents: of the checkpoint before pruning, whose optimizer's state is carried along."""
+        others = {}
+        if "optimizer" in contents:
+            others["optimizer"], reason = select_optimizer(contents["optimizer"], self.before, self.kept)
+            if reason:
+                print(f"{args.pretrain_model}: {reason}: the optimizer's state is left behind")
+                others = {}
+        arguments = {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()}
+        save_checkpoint(path, self.network, epoch=0, arguments=arguments, **others)
+
+
+def read_frames(args: argparse.Namespace) -> list[Batch]:
+    """The training frames to measure on, [] where there are none."""
+    if not args.frames:
+        return []
+    folders = args.train_folder_syn, args.train_folder_sample
+    dataset = open_dataset(*folders, True, transform=train_transform(args), cache_dir=args.cache_dir)
+    if dataset.problems:
+        print(f"training data, left out or repaired:\n{dataset.problems}")
+    loader = make_loader(dataset, EpochSampler(dataset, args.seed), args.batch_size, 0)
+    count = max(1, args.frames // args.batch_size)
+    batches = tqdm(itertools.islice(loader, count), "read", count, unit="batch", leave=False, disable=None)
+    # a single frame is too little for BatchNorm
+    frames = [batch for batch in batches if isinstance(batch, Batch) and len(batch.images) > 1]
+    if not frames:
+        raise UserError(f"{' and '.join(filter(None, folders))}: no batch of training frames could be read; "
+                        "give more, or a smaller --batch-size")  # fmt: skip
+    return frames
+
+
+def open_test_frames(args: argparse.Namespace):
+    if not args.test_folder_sample:
+        return None
+    view = WholeFrame(args.val_short_side)
+    dataset = SampleDataset(args.test_folder_sample, train=False, transform=view, cache_dir=args.cache_dir)
+    if dataset.problems:
+        print(f"test data, left out or repaired:\n{dataset.problems}")
+    return make_loader(dataset, EpochSampler(dataset), 1, 0)
+
+
+def measure_accuracy(args: argparse.Namespace, model: nn.Module, test_loader) -> dict[str, float]:
+    """Loss and hmean on the test frames, if there are any."""
+    if not test_loader:
+        return {}
+    torch.manual_seed(0)  # the loss draws its easy negatives at random
+    result = validate(model, test_loader, loss_sums, torch.device("cpu"), args.score_threshold, args.nms_threshold)
+    return {"loss": result.loss, "hmean": result.evaluation.hmean}
+
+
+def score_channels(args: argparse.Namespace, model: nn.Module, frames: list[Batch]) -> Scores:
+    if args.criterion == "taylor":
+        return score_taylor(model, frames, detection_loss)
+    return score_weights(model.state_dict(), args.criterion, args.seed)
+
+
+def prune_once(args: argparse.Namespace, model: nn.Module, frames: list[Batch], step: int) -> Pruned:
+    """Step `step`, from 1, of --steps. Raises `UserError` if it removes nothing."""
+    state = model.state_dict()
+    if args.target == "zeroed":
+        state, kept = varying_channels(state)
+        inputs = estimate_inputs(state)
+    else:
+        kept = choose_channels(args, model, score_channels(args, model, frames), step)
+        inputs = None
+    if all(len(channels) == model.plan[group] for group, channels in kept.items()):
+        value = getattr(args, args.target)
+        shown = f"--{args.target.replace('_', '-')}" + ("" if value is True else f" {value}")
+        raise UserError(f"{shown}: removes no channel at all of {args.pretrain_model}; ask for a smaller network")
+    return Pruned(model, reconstruct(args, model, state, kept, frames, inputs), kept)
+
+
+def reconstruct(args, model: nn.Module, state, kept: Kept, frames: list[Batch], inputs=None):
+    """The tensors of `state` with what stands in for the channels that go."""
+    if args.reconstruct == "zero":
+        return state
+    if inputs is None:
+        inputs = measure_inputs(model, frames) if frames else estimate_inputs(state)
+    if args.reconstruct == "mean":
+        inputs = {name: moments._replace(covariance=None) for name, moments in inputs.items()}
+    return compensate(state, kept, inputs)
+
+
+def choose_channels(args: argparse.Namespace, model: nn.Module, scores: Scores, step: int) -> Kept:
+    """The channels that stay after step `step` of --steps, which remove the same share each."""
     whole = () if args.prune_remove_artifacts else ("remove_artifacts",)
     rules = Rules(args.scope, whole, args.round_to, args.min_channels)
-    if args.sparsity is not None:
-        return choose_share(scores, args.sparsity, rules)
-    if args.target_latency:
-        return choose_by_latency(args, model, scores, rules)
-    name, target = ("macs", args.target_macs) if args.target_macs else ("params", args.target_params)
-    costs = PlanCosts(model, *args.size)
-    cost = costs.macs if args.target_macs else costs.parameters
-    return choose_within(scores, cost, target * cost(ORIGINAL_PLAN), rules, f"--target-{name} {target}")
+    if args.target == "plan":
+        return choose_plan(scores, read_plan(args.plan))
+    if args.target == "sparsity":
+        return choose_share(scores, 1 - (1 - args.sparsity) ** (1 / args.steps), rules)
+    target, left = getattr(args, args.target), args.steps - step + 1
+    what = f"--{args.target.replace('_', '-')} {target:g}"
+    if args.target == "target_latency":
+        return choose_by_latency(args, model, scores, rules, left, what)
+    with torch.device("meta"):
+        original = PlanCosts(FOTSModel(), *args.size)
+    cost = original.macs if args.target == "target_macs" else original.parameters
+    now, whole_cost = cost(model.plan), cost(ORIGINAL_PLAN)
+    goal = now * share_of_step(target * whole_cost / now, 1, left)
+    return choose_within(scores, cost, goal, rules, what)
 
 
-def choose_by_latency(args: argparse.Namespace, model: nn.Module, scores: Scores, rules: Rules) -> Kept:
-    """From a table of layer times, corrected twice by the time that the whole network then takes."""
-    times = LayerTimes(model, *args.size)
-    times.correct(model.plan, milliseconds_per_frame(model, *args.size))
-    what = f"--target-latency {args.target_latency}"
-    for _ in range(2):
-        kept = choose_within(scores, times.milliseconds, args.target_latency, rules, what)
-        plan = {group: len(channels) for group, channels in kept.items()}
-        times.correct(plan, milliseconds_per_frame(FOTSModelPruned(plan).eval(), *args.size))
-    return choose_within(scores, times.milliseconds, args.target_latency, rules, what)
+def choose_by_latency(args, model: nn.Module, scores: Scores, rules: Rules, left: int, what: str) -> Kept:
+    """By a table of layer times that is corrected by the times of whole networks."""
+    choose_device(0)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    print(f"{what}: measuring the layers, {torch.get_num_threads()} threads", flush=True)
+    table, now = LayerTimes(model, *args.size), milliseconds_per_frame(model, *args.size)
+    table.correct(model.plan, now)
+    goal = now * share_of_step(args.target_latency / now, 1, left)
+    for _ in range(TRIES):
+        kept = choose_within(scores, table.milliseconds, goal, rules, what)
+        network = Pruned(model, model.state_dict(), kept).network
+        expected, measured = table.milliseconds(network.plan), milliseconds_per_frame(network, *args.size)
+        print(f"  {sum(network.plan.values()):,} channels: expected {expected:.1f} ms, measured {measured:.1f} ms")
+        if 0.93 * goal <= measured <= goal:
+            break
+        table.correct(network.plan, measured / 0.97)
+    choose_device(0)
+    return kept
 
 
-def shrink(model: FOTSModel, kept: Kept, batches: list) -> FOTSModelPruned:
-    """The network of the kept channels, in eval mode; with batches, fitted to them."""
-    state = model.state_dict()
-    inputs = measure_inputs(model, batches) if batches else estimate_inputs(state)
-    pruned = FOTSModelPruned({group: len(channels) for group, channels in kept.items()})
-    pruned.load_state_dict(select_channels(compensate(state, kept, inputs), kept))
-    if batches:
-        recalibrate(pruned, batches)
-    return pruned.eval()
+def analyse_groups(args: argparse.Namespace, model: nn.Module, frames: list[Batch], test_loader) -> None:
+    scores, state = score_channels(args, model, frames), model.state_dict()
+    inputs = measure_inputs(model, frames) if frames else None
+
+    def measure(kept: Kept | None) -> dict[str, float]:
+        network = model
+        if kept:
+            network = Pruned(model, reconstruct(args, model, state, kept, frames, inputs), kept).network
+        return measure_accuracy(args, network, test_loader) or {"loss": training_loss(network, frames)}
+
+    whole = measure(None)
+    rows = list(tqdm(analyse(scores, measure), "analyse", 3 * len(scores), leave=False, disable=None))
+    write_csv(args.save_dir / "analysis.csv", rows)
+    draw(args.save_dir / "analysis.png", rows, whole)
+    half = sorted((row for row in rows if row["sparsity"] == 0.5), key=lambda row: -row["loss"])
+    table = [["group, half of it removed", *whole]]
+    table += [[row["group"], *(f"{row[name] - value:+.4f}" for name, value in whole.items())] for row in half]
+    print(format_table(table))
+    print(f"{args.save_dir}: analysis.csv, analysis.png")
 
 
-def read_batches(args: argparse.Namespace) -> list:
-    """Training crops, as many as are asked for (64 for taylor)."""
-    transform = TrainTransform(short_side=args.short_side, crop=args.crop)
-    folders = args.train_folder_syn, args.train_folder_sample
-    dataset = open_dataset(*folders, True, transform=transform, cache_dir=args.cache_dir)
-    loader = make_loader(dataset, EpochSampler(dataset, args.seed), BATCH, 0)
-    count = -(-(args.recalibrate or 64) // BATCH)
-    batches = [batch for batch in itertools.islice(loader, count) if not isinstance(batch, Problems)]
-    if not batches:
-        raise UserError(f"none of the images could be read:\n{dataset.problems}")
-    return batches
+@torch.inference_mode()
+def training_loss(model: nn.Module, frames: list[Batch]) -> float:
+    torch.manual_seed(0)
+    total = LossSums.of([0] * 5)
+    for batch in frames:
+        total = total + loss_sums(model(normalise(batch.images)), batch.target)
+    return float(total.loss())
 
 
-def report(before: torch.nn.Module, after: torch.nn.Module, height: int, width: int) -> list[list[str]]:
-    """Rows of a table: output channels, parameters and MACs of each convolution and its norm, and in all."""
-    counts = []
-    for model in (before, after):
-        macs, modules = count_macs(model, height, width), dict(model.named_modules())
-        counts.append({})
-        for layer in LAYERS:
-            parameters = sum(count_parameters(modules[name]) for name in (layer.conv, layer.norm) if name)
-            counts[-1][layer.conv] = modules[layer.conv].out_channels, parameters, macs[layer.conv]
-    rows = [["layer", "channels", "", "parameters", "", f"MMACs at {height}x{width}", ""]]
-    for conv, old in counts[0].items():
-        rows.append([conv, *_cells(old, counts[1][conv])])
-    totals = [[sum(values) for values in zip(*count.values(), strict=True)] for count in counts]
-    rows.append(["in all", *_cells(*totals)])
-    rows.append(["left", *(cell for old, new in zip(*totals, strict=True) for cell in ("", f"{new / old:.1%}"))])
-    return rows
-
-
-def _cells(old, new) -> list[str]:
-    cells = []
-    for place, (before, after) in enumerate(zip(old, new, strict=True)):
-        scale, pattern = (1e6, "{:,.1f}") if place == 2 else (1, "{:,.0f}")
-        cells += [pattern.format(before / scale), "-> " + pattern.format(after / scale)]
-    return cells
+def write_results(args: argparse.Namespace, first: nn.Module, pruned: Pruned, contents: dict, networks: dict) -> None:
+    path = args.save_dir / "pruned.pt"
+    pruned.save(args, path, contents)
+    write_json(args.save_dir / "plan.json", pruned.network.plan)
+    report = {"size": args.size, "networks": networks, "plan_before": first.plan, "plan": pruned.network.plan}
+    write_json(args.save_dir / "report.json", report)
+    if args.chart:
+        draw_channels(args.save_dir / "channels.png", first.plan, pruned.network.plan)
+    print(layer_table(first, pruned.network, *args.size))
+    print(f"\n{comparison(networks, *args.size)}")
+    print(f"{path}: fine-tune it with train_sample.py ... --pretrain-model {path} --continue-training --prune")
 
 
 if __name__ == "__main__":
-    run_script(lambda: main(parse_args()))
+    run_script(lambda: main(parse_args(sys.argv[1:], __doc__)))

@@ -1,26 +1,21 @@
 """Pruned = masked: the smaller network's outputs are the original's with those channels zeroed."""
 
-import json
-
 import pytest
 import torch
+from torch import fx
 
 from model_pruned import FOTSModelPruned
-from prune import shrink
-from utils.channels import LAYERS, ORIGINAL_PLAN, plan_of, select_channels, uniform_plan
-from utils.checkpoint import load_model, save_checkpoint
-from utils.compensation import compensate, estimate_inputs
-from utils.cost import PlanCosts
+from utils.channels import HEADS, LAYERS, ORIGINAL_PLAN, describe_groups, plan_of, select_channels, uniform_plan
+from utils.compensation import InputMoments, compensate, estimate_inputs
 from utils.importance import CRITERIA, score_weights
-from utils.maps import normalise
 from utils.selection import Rules, choose_share
+from utils.zeroed import varying_channels
 
 
-@pytest.fixture(scope="module")
-def model() -> FOTSModelPruned:
-    """A quarter of the original's widths, with BatchNorms as training leaves them, in float64."""
+def trained(plan) -> FOTSModelPruned:
+    """A network in float64 with BatchNorms as training leaves them."""
     torch.manual_seed(0)
-    model = FOTSModelPruned(uniform_plan(0.25)).double()
+    model = FOTSModelPruned(plan).double()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -30,159 +25,257 @@ def model() -> FOTSModelPruned:
     return model.eval()
 
 
-def masked_outputs(model, kept, images) -> list[torch.Tensor]:
+@pytest.fixture(scope="module")
+def model() -> FOTSModelPruned:
+    """A quarter of the original's widths."""
+    return trained(uniform_plan(0.25))
+
+
+@pytest.fixture(scope="module")
+def narrow() -> FOTSModelPruned:
+    return trained(uniform_plan(1 / 16, keep=()))
+
+
+def images(height=64, width=64) -> torch.Tensor:
+    return torch.randn(1, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+
+
+@torch.no_grad()
+def masked_outputs(model, kept, pixels) -> list[torch.Tensor]:
     """The whole network with the other channels set to zero behind each BatchNorm."""
-    modules, hooks = dict(model.named_modules()), []
+    hooks = []
     for layer in LAYERS:
         if layer.writes:
-            mask = torch.zeros(modules[layer.conv].out_channels, 1, 1, dtype=images.dtype)
+            mask = torch.zeros(model.plan[layer.writes], 1, 1, dtype=pixels.dtype)
             mask[kept[layer.writes]] = 1
-            hooks.append(modules[layer.norm].register_forward_hook(lambda _m, _i, output, mask=mask: output * mask))
-    with torch.no_grad():
-        outputs = model(images)
+            norm = model.get_submodule(layer.norm)
+            hooks.append(norm.register_forward_hook(lambda _m, _i, output, mask=mask: output * mask))
+    outputs = model(pixels)
     for hook in hooks:
         hook.remove()
     return outputs
 
 
-def pruned_outputs(model, kept, images):
+def prune(state, kept) -> FOTSModelPruned:
     pruned = FOTSModelPruned({group: len(channels) for group, channels in kept.items()}).double().eval()
-    pruned.load_state_dict(select_channels(model.state_dict(), kept))
-    with torch.no_grad():
-        return pruned(images)
+    pruned.load_state_dict(select_channels(state, kept))
+    return pruned
 
 
-@pytest.mark.parametrize("sparsity", [0.25, 0.5, 0.9])
-@pytest.mark.parametrize("whole", [(), ("remove_artifacts",)])
-def test_l1_pruned_equals_masked(model, sparsity, whole):
-    kept = choose_share(score_weights(model.state_dict(), "l1"), sparsity, Rules(whole=whole))
-    images = torch.randn(2, 3, 96, 64, dtype=torch.float64)
-    for ours, expected in zip(pruned_outputs(model, kept, images), masked_outputs(model, kept, images), strict=True):
-        assert torch.allclose(ours, expected, atol=1e-9)
-        assert expected.std() > 0
+def assert_equal(ours, expected, tolerance=1e-9) -> None:
+    for values, others in zip(ours, expected, strict=True):
+        assert torch.allclose(values, others, atol=tolerance)
 
 
-@pytest.mark.parametrize("seed", range(100))
-def test_any_choice_of_channels_equals_masked(model, seed):
-    generator = torch.Generator().manual_seed(seed)
+def random_channels(plan, generator):
     kept = {}
-    for group, width in model.plan.items():
+    for group, width in plan.items():
         count = int(torch.randint(1, width + 1, (), generator=generator))
         kept[group] = torch.randperm(width, generator=generator)[:count].sort().values
-    images = torch.randn(1, 3, 64, 64, dtype=torch.float64, generator=generator)
-    for ours, expected in zip(pruned_outputs(model, kept, images), masked_outputs(model, kept, images), strict=True):
-        assert torch.allclose(ours, expected, atol=1e-9)
+    return kept
 
 
-def test_channels_of_least_l1_norm_go(model):
-    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    state["center.0.0.weight"][5] = 0
-    state["center.0.0.weight"][9] *= 1e-3
-    kept = choose_share(score_weights(state, "l1"), 2 / 128, Rules())
-    assert sorted(set(range(128)) - set(kept["center.0"].tolist())) == [5, 9]
-    assert len(kept["remove_artifacts"]) == 64 - 1
+class Table(fx.Tracer):
+    """The network down to its convolutions and BatchNorms."""
+
+    def is_leaf_module(self, module, name) -> bool:
+        return isinstance(module, torch.nn.Conv2d | torch.nn.BatchNorm2d | torch.nn.ReLU)
+
+
+def test_the_table_is_what_the_graph_says():
+    """Who writes and reads each group, and where in a concatenation, read off the network's own graph."""
+    model = FOTSModelPruned(uniform_plan(0.1, keep=()))
+    graph, leader, layout, reads, writes, norms = Table().trace(model), {}, {}, {}, {}, {}
+
+    def find(channels):
+        while leader.get(channels, channels) != channels:
+            channels = leader[channels]
+        return channels
+
+    for node in graph.nodes:
+        inputs = [layout[argument] for argument in node.all_input_nodes if argument in layout]
+        module = model.get_submodule(node.target) if node.op == "call_module" else None
+        if isinstance(module, torch.nn.Conv2d):
+            reads[node.target], writes[node.target] = inputs[0], node.target
+            layout[node] = [node.target]
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            norms[inputs[0][0]] = node.target
+            layout[node] = inputs[0]
+        elif node.op == "call_function" and node.target is torch.cat:
+            layout[node] = [channels for argument in node.args[0] for channels in layout[argument]]
+        elif len(inputs) == 2 and "add" in str(node.target):
+            leader[find(inputs[1][0])] = find(inputs[0][0])
+            layout[node] = inputs[0]
+        elif node.op == "placeholder":
+            layout[node] = []
+        elif inputs:
+            layout[node] = inputs[0]
+    groups = {find(layer.conv): layer.writes for layer in LAYERS if layer.writes}
+    assert sorted(groups.values()) == sorted(ORIGINAL_PLAN)
+    assert set(reads) == {layer.conv for layer in LAYERS}
+    for layer in LAYERS:
+        assert tuple(groups[find(channels)] for channels in reads[layer.conv]) == layer.reads
+        assert groups.get(find(layer.conv)) == layer.writes
+        assert norms.get(layer.conv) == layer.norm
+    assert {layer.conv for layer in LAYERS if not layer.writes} == {f"{head}.0" for head in HEADS}
+
+
+def test_each_group_alone_pruned_equals_masked(narrow):
+    for group, width in narrow.plan.items():
+        kept = {other: torch.arange(channels) for other, channels in narrow.plan.items()}
+        kept[group] = torch.arange(1, width, 2)
+        assert_equal(prune(narrow.state_dict(), kept)(images()), masked_outputs(narrow, kept, images()))
+
+
+def test_random_plans_pruned_equal_masked(narrow):
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(100):
+        kept = random_channels(narrow.plan, generator)
+        with torch.no_grad():
+            assert_equal(prune(narrow.state_dict(), kept)(images(32)), masked_outputs(narrow, kept, images(32)))
 
 
 @pytest.mark.parametrize("criterion", [name for name in CRITERIA if name != "taylor"])
 @pytest.mark.parametrize("scope", ["layer", "global"])
-def test_criteria_and_scopes(model, criterion, scope):
-    rules = Rules(scope, ("remove_artifacts",), round_to=4, least=4)
-    kept = choose_share(score_weights(model.state_dict(), criterion), 0.5, rules)
-    widths = {group: len(channels) for group, channels in kept.items()}
-    assert widths["remove_artifacts"] == 64
-    assert all(width % 4 == 0 and width >= 4 for width in widths.values())
-    left = sum(widths.values()) / sum(model.plan.values())
-    assert 0.4 < left < 0.65
+def test_every_criterion_keeps_what_it_should(model, criterion, scope):
+    scores = score_weights(model.state_dict(), criterion, seed=1)
+    assert {group: len(values) for group, values in scores.items()} == model.plan
+    kept = choose_share(scores, 0.5, Rules(scope, whole=("remove_artifacts",), least=2))
+    assert len(kept["remove_artifacts"]) == 64
+    assert min(map(len, kept.values())) >= 2
+    left = sum(len(channels) for group, channels in kept.items() if group != "remove_artifacts")
+    assert left == pytest.approx(0.5 * (sum(model.plan.values()) - 64), abs=len(kept))
+    assert_equal(prune(model.state_dict(), kept)(images()), masked_outputs(model, kept, images()))
 
 
-def test_constant_channels_are_folded(model):
-    """Channels whose filters are zero give a constant; without them, the interior stays as it was."""
+def test_channels_of_least_norm_go(model):
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    dead = {"center.0": [3, 7], "decoder3.squeeze": [0, 5], "encoder2.1.conv1": [1]}
-    for group, channels in dead.items():
-        layer = next(layer for layer in LAYERS if layer.writes == group)
-        state[f"{layer.conv}.weight"][channels] = 0
-        state[f"{layer.norm}.bias"][channels] = 4
-    zeroed = FOTSModelPruned(model.plan).double().eval()
-    zeroed.load_state_dict(state)
-    kept = {group: torch.tensor([c for c in range(width) if c not in dead.get(group, ())])
-            for group, width in model.plan.items()}  # fmt: skip
-    images = torch.randn(1, 3, 768, 768, dtype=torch.float64)
-    with torch.no_grad():
-        expected = zeroed(images)
-    plain = pruned_outputs(zeroed, kept, images)
-    folded = FOTSModelPruned({group: len(channels) for group, channels in kept.items()}).double().eval()
-    folded.load_state_dict(select_channels(compensate(state, kept, estimate_inputs(state)), kept))
-    with torch.no_grad():
-        ours = folded(images)
-    middle = (..., slice(90, 102), slice(90, 102))
-    for our, plain_one, true in zip(ours, plain, expected, strict=True):
-        assert (our - true)[middle].abs().max() < 0.1 * (plain_one - true)[middle].abs().max()
+    state["center.0.0.weight"][5] = 0
+    state["center.0.0.weight"][9] *= 1e-3
+    for criterion in ("l1", "l2"):
+        kept = choose_share(score_weights(state, criterion), 2 / 128, Rules())
+        assert sorted(set(range(128)) - set(kept["center.0"].tolist())) == [5, 9]
+        assert len(kept["remove_artifacts"]) == 64 - 1
 
 
-def test_frames_keep_more_than_means(rendered, model):
-    from prune import parse_args, read_batches
-
-    line = ["--pretrain-model", "x", "--save-dir", "y", "--train-folder-sample", str(rendered / "frames")]
-    batches = read_batches(parse_args([*line, "--recalibrate", "6", "--short-side", "128", "--crop", "96"]))
-    network = FOTSModelPruned(model.plan).eval()
-    network.load_state_dict(model.state_dict())
-    kept = choose_share(score_weights(model.state_dict(), "l1"), 0.25, Rules(whole=("remove_artifacts",)))
-    images = normalise(batches[0].images)
-    with torch.no_grad():
-        true = network(images)
-        apart = [
-            (shrink(network, kept, part)(images).confidence - true.confidence).square().mean() for part in ([], batches)
-        ]
-    assert apart[1] < apart[0]
+def test_filters_that_others_can_stand_in_for_go_first_with_fpgm(model):
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    middle = state["center.0.0.weight"].mean(0)
+    state["center.0.0.weight"][[3, 70]] = middle
+    scores = score_weights(state, "fpgm")["center.0"]
+    assert set(scores.topk(2, largest=False).indices.tolist()) == {3, 70}
 
 
-def test_targets_of_the_script(tmp_path, run_script, refuses, rendered):
-    torch.manual_seed(0)
-    save_checkpoint(tmp_path / "half.pt", FOTSModelPruned(uniform_plan(0.25)))
-    line = ("prune.py", "--pretrain-model", tmp_path / "half.pt", "--save-dir", tmp_path / "a", "--size", 64, 64)
-    run_script(*line, "--target-macs", 0.02, "--scope", "global", "--criterion", "taylor", "--round-to", 4,
-               "--train-folder-sample", rendered / "frames", "--short-side", 128, "--crop", 96,
-               "--recalibrate", 8)  # fmt: skip
-    pruned, _ = load_model(tmp_path / "a" / "pruned.pt")
-    costs = PlanCosts(pruned, 64, 64)
-    assert costs.macs(pruned.plan) <= 0.02 * costs.macs(ORIGINAL_PLAN)
-    assert json.loads((tmp_path / "a" / "plan.json").read_text()) == pruned.plan
-    run_script(*line[:4], tmp_path / "b", "--plan", tmp_path / "a" / "plan.json")
-    assert load_model(tmp_path / "b" / "pruned.pt")[0].plan == pruned.plan
-    assert "decoder1.squeeze.0" in run_script("prune.py", "--show-groups").stdout
-    refuses(*line, "--sparsity", 0.5, "--target-macs", 0.5, parts=["--sparsity and --target-macs", "drop one"])
-    refuses(*line, "--target-macs", 1e-5, parts=["--target-macs 1e-05: out of reach"])
-    refuses(*line, "--recalibrate", 8, parts=["--train-folder-syn or --train-folder-sample"])
-    refuses(*line, "--train-folder-sample", rendered / "frames", parts=["no effect without --recalibrate"])
+def test_a_streams_score_is_of_all_convolutions_that_add_to_it(model):
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state["encoder3.4.conv2.weight"][7] *= 1000
+    assert score_weights(state, "l2")["encoder3"].argmax() == 7
 
 
-def test_script_prunes_a_checkpoint_and_again(tmp_path, run_script, refuses):
-    torch.manual_seed(0)
-    save_checkpoint(tmp_path / "half.pt", FOTSModelPruned(uniform_plan(0.125)))
-    first = run_script("prune.py", "--pretrain-model", tmp_path / "half.pt", "--save-dir", tmp_path / "a")
-    assert "in all" in first.stdout
-    once, contents = load_model(tmp_path / "a" / "pruned.pt")
-    assert once.plan["encoder3"] == 16
-    assert once.plan["remove_artifacts"] == 64
-    assert contents["epoch"] == 0
-    assert json.dumps(contents["arguments"])
-    line = ("prune.py", "--pretrain-model", tmp_path / "a" / "pruned.pt", "--save-dir", tmp_path / "b")
-    run_script(*line, "--sparsity", "0.25", "--prune-remove-artifacts")
-    twice, _ = load_model(tmp_path / "b" / "pruned.pt")
-    assert twice.plan["encoder3"] == 12
-    assert twice.plan["remove_artifacts"] == 48
-    refuses(*line, "--sparsity", "1", parts=["--sparsity", "0.999"])
-    refuses(*line, "--sparsity", "half", parts=["'half'"])
+def test_widths_are_rounded(model):
+    scores = score_weights(model.state_dict(), "l1")
+    for scope in ("layer", "global"):
+        kept = choose_share(scores, 0.6, Rules(scope, round_to=8, least=9))
+        for group, channels in kept.items():
+            width = model.plan[group]
+            assert len(channels) == width or (len(channels) % 8 == 0 and len(channels) >= min(16, width))
 
 
 def test_an_original_becomes_pruned_as_planned():
     """The widths of the earlier code's pruned network come out of --sparsity 0.5."""
-    state = {f"{layer.conv}.weight": torch.rand(*_shape(layer)) for layer in LAYERS}
+    state = {f"{layer.conv}.weight": torch.rand(ORIGINAL_PLAN.get(layer.writes, 1), 1, 1, 1) for layer in LAYERS}
     kept = choose_share(score_weights(state, "l1"), 0.5, Rules(whole=("remove_artifacts",)))
     assert {group: len(channels) for group, channels in kept.items()} == uniform_plan(0.5)
     assert plan_of(state) == ORIGINAL_PLAN
 
 
-def _shape(layer):
-    return ORIGINAL_PLAN.get(layer.writes, 1), 1, 1, 1
+def test_groups_are_printed_with_their_places():
+    cells = [cell for row in describe_groups(ORIGINAL_PLAN) for cell in row]
+    assert "decoder3.squeeze.0[512:1024]" in cells
+    assert "encoder4.2.conv2" in cells
+
+
+def silence(model, group, channels, shift) -> None:
+    """Make the group's channels constant, by zeroing their filters, as masking tools do."""
+    for layer in LAYERS:
+        if layer.writes == group:
+            model.get_submodule(layer.conv).weight.data[channels] = 0
+            norm = model.get_submodule(layer.norm)
+            norm.running_mean.data[channels] = 0
+            if model.get_submodule(layer.conv).bias is not None:
+                model.get_submodule(layer.conv).bias.data[channels] = 0
+            norm.bias.data[channels] = shift
+
+
+@torch.no_grad()
+def test_masked_channels_that_are_zero_are_exported_exactly():
+    model = trained(uniform_plan(1 / 16, keep=()))
+    for group in model.plan:
+        silence(model, group, torch.arange(0, model.plan[group], 2), -0.2)
+    state, kept = varying_channels(model.state_dict())
+    assert {group: len(channels) for group, channels in kept.items()} == {
+        group: max(width // 2, 1) for group, width in model.plan.items()
+    }
+    pruned = prune(compensate(state, kept, estimate_inputs(state)), kept)
+    assert_equal(pruned(images(96, 64)), model(images(96, 64)))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("group", ["remove_artifacts", "decoder1.squeeze", "encoder1.1.conv1", "encoder1"])
+def test_constant_channels_are_folded_exactly_in_the_interior(group):
+    """Compared before the layers that see the whole picture with its border."""
+    model = trained(uniform_plan(1 / 16, keep=()))
+    silence(model, group, torch.tensor([0, 2]), 0.7)
+    state, kept = varying_channels(model.state_dict())
+    assert kept[group].tolist() == [1, 3]
+
+    def looks(network) -> torch.Tensor:
+        pixels, maps = images(320, 320), []
+        name = "encoder2" if group.startswith("encoder") else "confidence"
+        hook = network.get_submodule(name).register_forward_hook(lambda _m, _i, output: maps.append(output))
+        network(pixels)
+        hook.remove()
+        middle = maps[0].shape[2] // 2
+        return maps[0][:, :, middle - 1 : middle + 1, middle - 1 : middle + 1]
+
+    expected = looks(model)
+    assert torch.allclose(looks(prune(compensate(state, kept, estimate_inputs(state)), kept)), expected, atol=1e-9)
+    assert not torch.allclose(looks(prune(state, kept)), expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_what_is_not_constant_stays():
+    model = trained(uniform_plan(1 / 16, keep=()))
+    silence(model, "encoder2", torch.tensor([0]), 0)
+    model.get_submodule("encoder2.2.conv2").weight.data[0, 0, 1, 1] = 1e-6
+    _, kept = varying_channels(model.state_dict())
+    assert {group: len(channels) for group, channels in kept.items()} == model.plan
+
+
+@torch.no_grad()
+def test_least_squares_is_exact_where_others_tell_all(narrow):
+    """A removed channel that is a sum of kept ones costs nothing."""
+    state = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
+    kept = {group: torch.arange(width) for group, width in narrow.plan.items()}
+    kept["remove_artifacts"] = torch.tensor([0, 1])
+    mixing = torch.tensor([[0.5, -1.0], [2.0, 0.3]], dtype=torch.float64)
+    few = torch.randn(2, 5000, dtype=torch.float64)
+    values = torch.cat([few, mixing @ few + 4])
+    moments = InputMoments(values.mean(1), torch.cov(values))
+    inputs = estimate_inputs(state) | {f"{head}.0": moments for head in HEADS}
+    changed = select_channels(compensate(state, kept, inputs), kept)
+    for head in HEADS:
+        before = state[f"{head}.0.weight"][:, :, 0, 0] @ values + state[f"{head}.0.bias"][:, None]
+        after = changed[f"{head}.0.weight"][:, :, 0, 0] @ few + changed[f"{head}.0.bias"][:, None]
+        assert torch.allclose(before, after, atol=0.02)
+        assert torch.nn.functional.mse_loss(after, before) < 1e-3 * before.var()
+
+
+@torch.no_grad()
+def test_means_are_known_from_batch_norms_alone(model):
+    """On inputs as normal as the estimate takes them to be: a convolution of noise, then BatchNorm, then ReLU."""
+    state = model.state_dict()
+    estimate = estimate_inputs(state)["center.1.0"].mean
+    shift, scale = state["center.0.1.bias"], state["center.0.1.weight"]
+    draws = torch.relu(shift + scale * torch.randn(200_000, len(shift), dtype=torch.float64))
+    assert torch.allclose(estimate, draws.mean(0), atol=0.02)

@@ -145,24 +145,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping) -> str |
     The earlier code's optimizer also counted ResNet's unused classifier: 144 parameters of which 142 have
     a state.
     """
-    if not isinstance(state, Mapping) or not {"state", "param_groups"} <= state.keys():
-        return "its optimizer state is none"
-    places = [place for group in state["param_groups"] for place in group["params"]]
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if len(places) == len(parameters) + len(_UNUSED_CLASSIFIER):
-        places = [place for number, place in enumerate(places) if number not in _UNUSED_CLASSIFIER]
-    if len(optimizer.param_groups) != len(state["param_groups"]):
-        return "its optimizer had other groups of parameters (--decay-weights-only)"
-    if len(places) != len(parameters):
-        return f"the optimizer state is for {len(places)} parameters, the network has {len(parameters)}"
-    moments = {}
-    for number, (place, parameter) in enumerate(zip(places, parameters, strict=True)):
-        if place in state["state"]:
-            moments[number] = state["state"][place]
-            for name, value in moments[number].items():
-                if torch.is_tensor(value) and value.dim() and value.shape != parameter.shape:
-                    shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
-                    return f"the optimizer state has {name} of shape {shapes}"
+    moments, reason = match_parameters(state, [group["params"] for group in optimizer.param_groups])
+    if reason:
+        return reason
     own = optimizer.state_dict()
     groups = [
         ours | {name: theirs[name] for name in _HYPERPARAMETERS if name in theirs}
@@ -170,6 +155,32 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping) -> str |
     ]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
     return None
+
+
+def match_parameters(state: Mapping, groups: list[list[nn.Parameter]]) -> tuple[dict[int, dict], str | None]:
+    """An optimizer's state by the places of the parameters of these groups; or why it does not fit them.
+
+    state: ours or the earlier code's.
+    """
+    if not isinstance(state, Mapping) or not {"state", "param_groups"} <= state.keys():
+        return {}, "its optimizer state is none"
+    places = [place for group in state["param_groups"] for place in group["params"]]
+    parameters = [parameter for group in groups for parameter in group]
+    if len(places) == len(parameters) + len(_UNUSED_CLASSIFIER):
+        places = [place for number, place in enumerate(places) if number not in _UNUSED_CLASSIFIER]
+    if len(groups) != len(state["param_groups"]):
+        return {}, "its optimizer had other groups of parameters (--decay-weights-only)"
+    if len(places) != len(parameters):
+        return {}, f"the optimizer state is for {len(places)} parameters, the network has {len(parameters)}"
+    moments = {}
+    for number, (place, parameter) in enumerate(zip(places, parameters, strict=True)):
+        if place in state["state"]:
+            moments[number] = state["state"][place]
+            for name, value in moments[number].items():
+                if torch.is_tensor(value) and value.dim() and value.shape != parameter.shape:
+                    shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
+                    return {}, f"the optimizer state has {name} of shape {shapes}"
+    return moments, None
 
 
 def rng_state() -> dict:

@@ -19,13 +19,14 @@ COLUMNS = {
 }
 
 
-def format_table(rows: list[list[str]]) -> str:
-    """Lines of aligned columns: the first row is the header, the first column is words, the rest numbers."""
+def format_table(rows: list[list[str]], words: int = 1) -> str:
+    """Lines of aligned columns: the first row is the header, the first `words` columns are words, the rest numbers."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
+            cell.ljust(width) if place < words else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
