@@ -184,3 +184,17 @@ def test_half_precision_weights_are_read(tmp_path, half):
     model, _ = load_model(tmp_path / "h.pt")
     assert next(model.parameters()).dtype == torch.float32
     assert model.plan != ORIGINAL_PLAN
+
+
+def test_published_weights(small_checkpoint, tmp_path, run_script, refuses):
+    """Half the size, read as any other checkpoint, nearly the same maps."""
+    run_script("-m", "utils.publish", small_checkpoint, tmp_path / "weights" / "small.pt")
+    published = tmp_path / "weights" / "small.pt"
+    assert published.stat().st_size < 0.75 * small_checkpoint.stat().st_size
+    (model, _), (ours, _) = load_model(small_checkpoint), load_model(published)
+    assert next(ours.parameters()).dtype == torch.float32
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        for before, after in zip(model(images), ours(images), strict=True):
+            assert torch.allclose(before, after, rtol=0.02, atol=0.02)
+    refuses("-m", "utils.publish", tmp_path / "no.pt", published, parts=["no.pt: there is no such file"])

@@ -1,7 +1,6 @@
 """Training data in SynthText's layout, rendered: words on photographs, or on walls drawn from nothing.
 
     python3 -m utils.render --out SYN --images 20000 [--backgrounds DIR] [--fonts DIR] [--words FILE]
-    python3 -m utils.render --sheet sheet.jpg
 
 Writes SYN/gt.mat (imnames, wordBB, charBB, txt) and SYN/1/render_0.jpg ... The same seed gives the same bytes,
 however many processes draw. Without folders it uses what the installed packages carry: Pillow's own font and

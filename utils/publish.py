@@ -1,0 +1,39 @@
+"""A checkpoint's weights alone, small enough to hand around: convolutions in half precision.
+
+    python3 -m utils.publish OUT/best.pt weights/narrow.pt
+
+`--pretrain-model weights/narrow.pt` takes the file as any other checkpoint; it is read back into float32. Its
+plan, options and metrics stay, the optimizer's state goes.
+"""
+
+from pathlib import Path
+
+from utils.checkpoint import FORMAT, load_model, write_atomically
+from utils.cli import Parser, given_path
+from utils.errors import UserError, run_script
+
+KEPT = ("epoch", "arguments", "metrics")
+
+
+def publish(source: Path, destination: Path) -> None:
+    """Raises `UserError` if the source is no checkpoint or weights are beyond half precision's range."""
+    model, contents = load_model(source)
+    state = {name: tensor.half() if tensor.dim() == 4 else tensor for name, tensor in model.state_dict().items()}
+    if odd := [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
+        raise UserError(f"{source}: {odd[0]} is not finite in half precision; publish another checkpoint")
+    destination.parent.mkdir(parents=True, exist_ok=True)
+    kept = {name: contents[name] for name in KEPT if name in contents}
+    write_atomically(destination, {"format": FORMAT, "model": state, "plan": dict(model.plan), **kept})
+
+
+def main() -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("source", type=given_path, metavar="CKPT")
+    parser.add_argument("destination", type=given_path, metavar="FILE")
+    args = parser.parse_args()
+    publish(args.source, args.destination)
+    print(f"{args.destination}: {args.destination.stat().st_size / 1e6:.1f} MB")
+
+
+if __name__ == "__main__":
+    run_script(main)
