@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 
+import prune as script
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
 from utils.channels import ORIGINAL_PLAN, uniform_plan
@@ -30,7 +31,6 @@ def plan_in(folder) -> dict[str, int]:
 @pytest.fixture
 def prune(small_checkpoint, tmp_path, capfd, monkeypatch):
     """Run prune.py in this process; returns the plan that it left."""
-    import prune as script
 
     def run(*line, checkpoint=small_checkpoint, folder="out") -> dict[str, int]:
         words = ["--pretrain-model", checkpoint, "--save-dir", tmp_path / folder, "--size", 64, 64, *line]
@@ -94,10 +94,11 @@ def test_with_frames_everything_is_measured(prune, view, rendered, tmp_path, cap
     assert (tmp_path / "out" / "channels.png").stat().st_size > 1000
 
 
-def test_every_group_is_analysed(small_checkpoint, view, tmp_path, run_script):
+def test_every_group_is_analysed(small_checkpoint, view, tmp_path, capfd):
     pytest.importorskip("matplotlib")
-    line = ("prune.py", "--pretrain-model", small_checkpoint, "--save-dir", tmp_path)
-    run_script(*line, "--analyse", *view)
+    line = ["--pretrain-model", small_checkpoint, "--save-dir", tmp_path, "--analyse", *view]
+    script.main(script.parse_args([str(word) for word in line]))
+    assert "half of it removed" in capfd.readouterr().out
     with open(tmp_path / "analysis.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["group"] for row in rows[::3]] == list(ORIGINAL_PLAN)
@@ -179,12 +180,11 @@ def test_costs_of_a_plan_are_those_of_its_network(small_plan):
 
 
 def test_peak_memory_is_of_the_largest_maps(small_plan):
-    """Weights, and at the stem's end its output with what BatchNorm makes of it, in float32."""
+    """Of so narrow a network: the image, the stem's output, and what BatchNorm makes of it, in float32."""
     network = FOTSModelPruned(small_plan)
     weights = sum(tensor.nbytes for tensor in network.state_dict().values())
-    stem = 4 * small_plan["encoder1"] * 128 * 128
-    assert 2 * stem <= peak_memory(network, 256, 256) - weights <= 3.5 * stem
-    assert next(network.parameters()).device.type == "cpu"
+    stem = small_plan["encoder1"] * 128 * 128
+    assert peak_memory(network, 256, 256) - weights == 4 * (3 * 256 * 256 + 2 * stem)
 
 
 def test_masked_checkpoints_are_exported(tmp_path, prune, small_plan, refuses, small_checkpoint):
@@ -203,9 +203,9 @@ def test_masked_checkpoints_are_exported(tmp_path, prune, small_plan, refuses, s
     refuses(*line, "--zeroed", parts=["--zeroed", "removes no channel"])
 
 
-def test_groups_are_shown(run_script, small_checkpoint):
-    shown = run_script("prune.py", "--show-groups", "--pretrain-model", small_checkpoint).stdout
-    assert "decoder3.squeeze.0[32:64]" in shown
+def test_groups_are_shown(capfd, small_checkpoint):
+    script.main(script.parse_args(["--show-groups", "--pretrain-model", str(small_checkpoint)]))
+    assert "decoder3.squeeze.0[32:64]" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(
