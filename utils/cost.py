@@ -107,7 +107,7 @@ class _LiveBytes(TorchDispatchMode):
 
 @torch.inference_mode()
 def peak_memory(model: nn.Module, height: int, width: int) -> int:
-    """Bytes of the weights and of the most feature maps alive at a time, for one image; nothing is computed.
+    """Bytes of the weights, of one image and of the most feature maps alive at a time; nothing is computed.
 
     What a library of convolutions needs beside them is not in it.
     """

@@ -5,12 +5,13 @@ as a whole. What a criterion says of one convolution is divided by its mean, so 
 are comparable; `taylor` needs no such thing, its unit is the loss.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import nn
 
-from utils.channels import LAYERS
+from utils.channels import LAYERS, ORIGINAL_PLAN
 from utils.maps import normalise
 
 Scores = dict[str, torch.Tensor]
@@ -44,7 +45,8 @@ def score_weights(state: Mapping[str, torch.Tensor], criterion: str, seed: int =
         else:
             raise ValueError(f"{criterion} is no criterion of weights")
         scores[layer.writes] = scores.get(layer.writes, 0) + values / values.mean().clamp(min=1e-12)
-    return {group: values / sum(layer.writes == group for layer in LAYERS) for group, values in scores.items()}
+    writers = Counter(layer.writes for layer in LAYERS)
+    return {group: scores[group] / writers[group] for group in ORIGINAL_PLAN}
 
 
 def score_taylor(model: nn.Module, batches: Iterable, loss: Callable) -> Scores:
@@ -64,5 +66,5 @@ def score_taylor(model: nn.Module, batches: Iterable, loss: Callable) -> Scores:
         products = [(parameter * gradient).detach() for parameter, gradient in zip(parameters, gradients, strict=True)]
         for group, scale, shift in zip(norms.values(), products[::2], products[1::2], strict=True):
             changes[group] = changes.get(group, 0) + scale + shift
-        totals = {group: totals.get(group, 0) + change.double() ** 2 for group, change in changes.items()}
+        totals = {group: totals.get(group, 0) + changes[group].double() ** 2 for group in ORIGINAL_PLAN}
     return totals
