@@ -1,16 +1,12 @@
 """Pruned = masked: the smaller network's outputs are the original's with those channels zeroed."""
 
-import json
-
 import pytest
 import torch
 from torch import fx
 
 from model_pruned import FOTSModelPruned
 from utils.channels import HEADS, LAYERS, ORIGINAL_PLAN, describe_groups, plan_of, select_channels, uniform_plan
-from utils.checkpoint import load_model, save_checkpoint
 from utils.compensation import InputMoments, compensate, estimate_inputs
-from utils.cost import PlanCosts
 from utils.importance import CRITERIA, score_weights
 from utils.selection import Rules, choose_share
 from utils.zeroed import varying_channels
@@ -283,26 +279,3 @@ def test_means_are_known_from_batch_norms_alone(model):
     shift, scale = state["center.0.1.bias"], state["center.0.1.weight"]
     draws = torch.relu(shift + scale * torch.randn(200_000, len(shift), dtype=torch.float64))
     assert torch.allclose(estimate, draws.mean(0), atol=0.02)
-
-
-def test_the_script_from_targets_to_plans(tmp_path, run_script, refuses, rendered):
-    torch.manual_seed(0)
-    start = tmp_path / "start.pt"
-    save_checkpoint(start, FOTSModelPruned(uniform_plan(0.125)))
-    line = ("prune.py", "--pretrain-model", start, "--save-dir", tmp_path / "a", "--size", 64, 64)
-    frames = ("--train-folder-sample", rendered / "frames", "--short-side", 128, "--crop", 96)
-    run_script(*line, "--target-macs", 0.005, "--scope", "global", "--criterion", "taylor", *frames, "--recalibrate", 8)
-    pruned, contents = load_model(tmp_path / "a" / "pruned.pt")
-    costs = PlanCosts(pruned, 64, 64)
-    assert costs.macs(pruned.plan) <= 0.005 * costs.macs(ORIGINAL_PLAN)
-    assert contents["epoch"] == 0
-    assert json.loads((tmp_path / "a" / "plan.json").read_text()) == pruned.plan
-    run_script(*line[:4], tmp_path / "b", "--plan", tmp_path / "a" / "plan.json")
-    assert load_model(tmp_path / "b" / "pruned.pt")[0].plan == pruned.plan
-    run_script(
-        "prune.py", "--pretrain-model", tmp_path / "b" / "pruned.pt", "--save-dir", tmp_path / "c", "--sparsity", 0.5
-    )
-    assert load_model(tmp_path / "c" / "pruned.pt")[0].plan["encoder3"] <= pruned.plan["encoder3"] / 2 + 1
-    assert "decoder1.squeeze.0" in run_script("prune.py", "--show-groups").stdout
-    refuses(*line, "--sparsity", 0.5, "--target-macs", 0.5, parts=["--sparsity and --target-macs exclude each other"])
-    refuses(*line, "--recalibrate", 8, parts=["needs training frames"])
