@@ -268,3 +268,11 @@ def test_the_example_in_the_manual(small_checkpoint, tmp_path, monkeypatch, colo
     names = {}
     exec("\n".join(line.strip() for line in lines), names)
     assert names["quads"].shape == (len(names["scores"]), 4, 2)
+
+
+def test_the_published_network_reads_photographs(real_data):
+    """weights/narrow.pt finds most of a photograph's large words; the figures are in weights/README.md."""
+    folder = real_data / "icdar2015"
+    detector = load_detector(ROOT / "weights" / "narrow.pt", short_side=480, score_threshold=0.8)
+    found = [detector.detect(folder / "ch4_training_images" / f"img_{number}.jpg") for number in (801, 802, 803, 804)]
+    assert sum(len(quads) for quads, _ in found) > 3

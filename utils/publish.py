@@ -3,7 +3,7 @@
     python3 -m utils.publish OUT/best.pt weights/narrow.pt
 
 `--pretrain-model weights/narrow.pt` takes the file as any other checkpoint; it is read back into float32. Its
-plan, options and metrics stay, the optimizer's state goes.
+plan and metrics stay, the optimizer's state goes.
 """
 
 from pathlib import Path
@@ -12,7 +12,7 @@ from utils.checkpoint import FORMAT, load_model, write_atomically
 from utils.cli import Parser, given_path
 from utils.errors import UserError, run_script
 
-KEPT = ("epoch", "arguments", "metrics")
+KEPT = ("epoch", "metrics")
 
 
 def publish(source: Path, destination: Path) -> None:
