@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from detect import expand_inputs, load_detector
+from tests.conftest import ROOT
 from utils.augmentation import WholeFrame
 from utils.checkpoint import load_model
 from utils.detector import Detector, fold_batch_norms, to_frame
