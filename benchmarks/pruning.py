@@ -1,0 +1,198 @@
+"""What pruning leaves of a network's hmean, and what it gains in speed.
+
+    python3 -m benchmarks.pruning --pretrain-model CKPT --train-folder-sample DIR --test-folder-sample DIR
+
+For each criterion and ratio: hmean right after pruning, after recalibration, and after a short fine-tuning,
+the same for all (fresh Adam, cosine schedule, the last epoch's network). Against them *plain*: uniform L1, the channels
+taken out and nothing else; and *torch-pruning*: its MagnitudePruner with its own importance. `remove_artifacts` and
+the heads are left whole by all. Every row goes to pruning.csv in --save-dir as soon as it is measured; a run that
+is started again goes on after them.
+"""
+
+import argparse
+import csv
+import statistics
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import prune
+from model import FOTSModel
+from model_pruned import FOTSModelPruned
+from utils.channels import plan_of, uniform_plan
+from utils.checkpoint import load_model, save_checkpoint
+from utils.cli import (
+    Parser,
+    add_detection_options,
+    add_view_options,
+    given_path,
+    given_text,
+    number,
+    option,
+    whole_number,
+)
+from utils.compensation import measure_inputs, recalibrate
+from utils.cost import milliseconds_per_frame
+from utils.errors import run_script
+from utils.importance import CRITERIA
+from utils.prune_options import VIEW
+from utils.results import format_table
+from utils.run_folder import append_row
+from utils.selection import Rules, choose_share
+
+PLAIN, PEER = "plain", "torch-pruning"
+RATIOS = 0.25, 0.5, 0.75
+COLUMNS = "method", "sparsity", "pruned", "recalibrated", "finetuned"
+SPEED_SIZE, SPEED_ROUNDS = (288, 512), 9
+
+
+def main() -> None:
+    args = parse_args()
+    torch.set_num_threads(args.threads)
+    args.save_dir.mkdir(parents=True, exist_ok=True)
+    table = args.save_dir / "pruning.csv"
+    done = {(row["method"], float(row["sparsity"])) for row in read_rows(table)}
+    options = prune.parse_args(prune_line(args))
+    model, _ = load_model(args.pretrain_model)
+    test_loader = prune.open_test_frames(options)
+    whole_score = prune.measure_accuracy(options, model, test_loader)["hmean"]
+    print(f"{args.pretrain_model}: hmean {whole_score:.4f} on {len(test_loader.sampler)} frames", flush=True)
+    frames = prune.read_frames(options)
+    inputs = measure_inputs(model, frames)
+    for sparsity in args.ratios:
+        for method in args.methods:
+            if (method, sparsity) not in done:
+                row = measure(args, options, method, sparsity, model, frames, inputs, test_loader)
+                append_row(table, {"method": method, "sparsity": sparsity, **row})
+                print(row, flush=True)
+    rows = [[name, row["sparsity"], *(cell[:5] for cell in list(row.values())[2:])]
+            for row in read_rows(table) for name in (row["method"],)]  # fmt: skip
+    print(format_table([list(COLUMNS), *rows]))
+    times = {"original": FOTSModel()} | {f"sparsity {1 - share:g}": FOTSModelPruned(uniform_plan(share))
+                                         for share in (0.75, 0.5, 0.25)}  # fmt: skip
+    print(format_table(time_networks(times)))
+
+
+def parse_args() -> argparse.Namespace:
+    parser = Parser(__doc__)
+    option(parser, "--pretrain-model", given_text, None, "CKPT", "a trained network", required=True)
+    option(parser, "--train-folder-syn", given_text, None, "DIR", "SynthText")
+    option(parser, "--train-folder-sample", given_text, None, "DIR", "annotated frames")
+    option(parser, "--test-folder-sample", given_text, None, "DIR", "annotated frames to measure on", required=True)
+    option(parser, "--save-dir", given_path, Path("pruning_benchmark"), "DIR", "for pruning.csv and the runs")
+    option(parser, "--epochs", whole_number(1), 1, "N", "of each fine-tuning")
+    option(parser, "--lr", number(0), 1e-3, "RATE", "of each fine-tuning")
+    option(parser, "--batch-size", whole_number(2), 8, "N", "of each fine-tuning")
+    option(parser, "--recalibrate", whole_number(8), 256, "N", "training frames to recalibrate on")
+    text = "what to measure (default: all)"
+    methods = (PLAIN, PEER, *CRITERIA)
+    option(parser, "--methods", str, methods, None, text, nargs="+", choices=methods)
+    option(parser, "--ratios", number(0.01, 0.99), RATIOS, "SHARE", "shares of the channels", nargs="+")
+    option(parser, "--threads", whole_number(1), torch.get_num_threads(), "N", "of the measurements")
+    add_view_options(parser)
+    add_detection_options(parser)
+    args = parser.parse_args()
+    if not (args.train_folder_syn or args.train_folder_sample):
+        parser.error("nothing to fine-tune on: give --train-folder-syn, --train-folder-sample, or both")
+    return args
+
+
+def data_words(args: argparse.Namespace) -> list[str]:
+    """The training data and the view of them, as options."""
+    words = []
+    for name in ("train_folder_syn", "train_folder_sample", *VIEW):
+        value = getattr(args, name)
+        if value is not None:
+            values = value if isinstance(value, list | tuple) else [value]
+            words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return words
+
+
+def prune_line(args: argparse.Namespace) -> list[str]:
+    line = ["--pretrain-model", args.pretrain_model, "--save-dir", args.save_dir, "--recalibrate", args.recalibrate,
+            "--test-folder-sample", args.test_folder_sample, "--val-short-side", args.val_short_side,
+            "--score-threshold", args.score_threshold, "--nms-threshold", args.nms_threshold]  # fmt: skip
+    return [*map(str, line), *data_words(args)]
+
+
+def measure(args, options, method: str, sparsity: float, model, frames, inputs, test_loader) -> dict[str, float | str]:
+    """One network's hmean in its stages."""
+    torch.manual_seed(0)
+    after = ""
+    if method == PEER:
+        pruned = prune_with_peer(load_model(args.pretrain_model)[0], sparsity)
+    else:
+        options.criterion = "l1" if method == PLAIN else method
+        scores = prune.score_channels(options, model, frames)
+        kept = choose_share(scores, sparsity, Rules(whole=("remove_artifacts",)))
+        options.reconstruct = "zero" if method == PLAIN else "linear"
+        state = prune.reconstruct(options, model, model.state_dict(), kept, frames, inputs)
+        pruned = prune.Pruned(model, state, kept).network
+    before = prune.measure_accuracy(options, pruned, test_loader)["hmean"]
+    if method in CRITERIA:
+        recalibrate(pruned, frames)
+        after = prune.measure_accuracy(options, pruned, test_loader)["hmean"]
+    tuned = fine_tune(args, pruned, f"{method}-{sparsity:g}")
+    finetuned = prune.measure_accuracy(options, tuned, test_loader)["hmean"]
+    return {"pruned": before, "recalibrated": after, "finetuned": finetuned}
+
+
+def prune_with_peer(model: nn.Module, sparsity: float) -> FOTSModelPruned:
+    import torch_pruning
+
+    whole_layers = [model.remove_artifacts, model.confidence, model.distances, model.angle]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        pruner = torch_pruning.pruner.MagnitudePruner(
+            model, torch.zeros(1, 3, 128, 128), torch_pruning.importance.MagnitudeImportance(),
+            pruning_ratio=sparsity, ignored_layers=whole_layers,
+        )  # fmt: skip
+        pruner.step()
+    state = model.state_dict()
+    pruned = FOTSModelPruned(plan_of(state))
+    pruned.load_state_dict(state)
+    return pruned.eval()
+
+
+def fine_tune(args: argparse.Namespace, pruned: FOTSModelPruned, name: str) -> nn.Module:
+    folder = args.save_dir / name
+    folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(folder / "pruned.pt", pruned)
+    line = ["train_sample.py", *data_words(args), "--pretrain-model", folder / "pruned.pt", "--prune",
+            "--save-dir", folder / "tuned", "--epochs", args.epochs, "--lr", args.lr, "--batch-size", args.batch_size,
+            "--batches-before-train", 1, "--schedule", "cosine", "--warmup-steps", 20, "--save-epoch-every", 0,
+            "--num-workers", 0]  # fmt: skip
+    subprocess.run([sys.executable, *map(str, line)], check=True, stdout=subprocess.DEVNULL)
+    tuned, _ = load_model(folder / "tuned" / "last.pt")
+    for path in (folder / "pruned.pt", folder / "tuned" / "last.pt"):
+        path.unlink()
+    return tuned
+
+
+def time_networks(networks: dict[str, nn.Module]) -> list[list[str]]:
+    """Rows of a table: milliseconds on two threads, in turns, and how many times the first one's speed."""
+    torch.set_num_threads(2)
+    times = {name: [] for name in networks}
+    for _ in range(SPEED_ROUNDS):
+        for name, network in networks.items():
+            times[name].append(milliseconds_per_frame(network.eval(), *SPEED_SIZE, repeats=3))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    first = next(iter(medians.values()))
+    height, width = SPEED_SIZE
+    rows = [[f"{height}x{width}, 2 threads", "ms", "times faster"]]
+    return rows + [[name, f"{value:.1f}", f"{first / value:.2f}"] for name, value in medians.items()]
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+if __name__ == "__main__":
+    run_script(main)
