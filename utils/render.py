@@ -92,7 +92,8 @@ def _start_worker(renderer: Renderer) -> None:
     global _renderer
     _renderer = renderer
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends us
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends us, by SIGTERM
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whose handler there a forked one would have, too
 
 
 def _work(number: int) -> Rendered:
