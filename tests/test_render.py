@@ -1,8 +1,16 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.io
 
 from datasets import SynthText
+from tests.conftest import ROOT
 from utils.geometry import signed_areas
 from utils.images import read_image
 
@@ -15,7 +23,7 @@ def render(run_script, out, *more, images=6, seed=0, workers=1):
 
 
 def contents(folder) -> dict:
-    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*.jpg"))}
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +38,39 @@ def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(drawn, tm
     assert contents(tmp_path / "two") == contents(drawn)
     render(run_script, tmp_path / "other", seed=1)
     assert not set(contents(tmp_path / "other").values()) & set(contents(drawn).values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_what_it_has_drawn(number, tmp_path):
+    process = start(tmp_path)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "interrupted: gt.mat has the" in errors
+    images = SynthText(tmp_path / "syn").annotations.names
+    assert 0 < len(images) < 5000
+    assert all((tmp_path / "syn" / name).is_file() for name in images)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the worker is found in /proc")
+def test_a_killed_worker_ends_the_run(tmp_path):
+    process = start(tmp_path)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    assert "error: " in errors and "a worker was killed" in errors
+
+
+def start(folder) -> subprocess.Popen:
+    """A long run of two workers that has begun to draw."""
+    line = ["-m", "utils.render", "--out", folder / "syn", "--images", 5000, "--workers", 2, "--size", *SIZE]
+    process = subprocess.Popen([sys.executable, *map(str, line)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)  # fmt: skip
+    while len(list(folder.rglob("*.jpg"))) < 20 and process.poll() is None:
+        time.sleep(0.05)
+    return process
 
 
 def test_synthtexts_layout(drawn):

@@ -13,6 +13,8 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,6 +33,8 @@ from utils.vocabulary import Vocabulary, read_words
 
 FOLDER_IMAGES = 100
 """In each numbered folder."""
+_HEADER = b"MATLAB 5.0 MAT-file, made by utils.render"
+"""Instead of SciPy's, which tells the time: equal data are equal bytes."""
 
 
 class Rendered(NamedTuple):
@@ -82,17 +86,20 @@ def render(renderer: Renderer, count: int, workers: int) -> Iterator[Rendered]:
     if workers == 1:
         yield from map(renderer, range(count))
         return
-    with multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn").Pool(
-        workers, _start_worker, (renderer,)
-    ) as pool:
-        yield from pool.imap(_work, range(count), chunksize=4)
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(workers, context, _start_worker, (renderer,)) as pool:
+        try:
+            yield from pool.map(_work, range(count), chunksize=4)
+        except BrokenProcessPool:
+            cure = "give --out another folder and fewer --workers"
+            raise UserError(f"{renderer.out}: a worker was killed, for its memory perhaps; {cure}") from None
 
 
 def _start_worker(renderer: Renderer) -> None:
     global _renderer
     _renderer = renderer
     cv2.setNumThreads(0)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends us, by SIGTERM
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends us
     signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whose handler there a forked one would have, too
 
 
@@ -114,6 +121,8 @@ def write_gt_mat(path: Path, images: list[Rendered]) -> None:
     part = path.with_name(f".{path.name}.part")
     with open(part, "wb") as file:
         scipy.io.savemat(file, contents)
+        file.seek(0)
+        file.write(_HEADER.ljust(116))
     os.replace(part, path)
 
 
