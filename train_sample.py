@@ -64,6 +64,8 @@ from utils.validation import Validation, validate
 
 PICTURES = 4
 
+_LEAST_CHANNELS_LAST = 16
+
 COLUMNS = (
     "epoch",
     "lr",
@@ -218,7 +220,7 @@ def build_training(
     args: argparse.Namespace, model: nn.Module, device: torch.device, ranks: Ranks, total_steps: int
 ) -> Training:
     """The network on its device with optimizer, schedule and whatever else the options ask for."""
-    model.to(device)
+    model.to(device, memory_format=memory_format(device, model))
     if args.sync_bn:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     set_train_mode(model, args.freeze_bn)
@@ -245,7 +247,6 @@ def build_training(
     )
     amp_dtype = choose_precision(args.amp, device)
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
-    model.to(memory_format=memory_format(device))
     forward = model
     if ranks.world > 1:
         forward = DistributedDataParallel(model, [device] if device.type == "cuda" else None)
@@ -272,7 +273,7 @@ def teach(args: argparse.Namespace, student: nn.Module, device: torch.device) ->
     if not args.teacher:
         return None
     teacher, _ = load_model(args.teacher)
-    return Distillation(teacher.to(device, memory_format=memory_format(device)), student)
+    return Distillation(teacher.to(device, memory_format=memory_format(device, teacher)), student)
 
 
 def restore(args: argparse.Namespace, training: Training, contents: dict) -> None:
@@ -315,9 +316,13 @@ def override(args: argparse.Namespace, training: Training) -> None:
         training.schedule.set_patience(args.patience)
 
 
-def memory_format(device: torch.device) -> torch.memory_format:
-    """The one in which the device's convolutions are fastest."""
-    return torch.channels_last if device.type == "cuda" else torch.preserve_format
+def memory_format(device: torch.device, model: nn.Module) -> torch.memory_format:
+    """The one in which the device's convolutions are fastest.
+
+    Of layers of 4 to 8 channels, PyTorch 2.14's backward pass in channels_last writes beyond its buffers on some CPUs.
+    """
+    too_narrow = device.type == "cpu" and min(model.plan.values()) < _LEAST_CHANNELS_LAST
+    return torch.contiguous_format if too_narrow else torch.channels_last
 
 
 def choose_precision(asked: str | None, device: torch.device) -> torch.dtype | None:

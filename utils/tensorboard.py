@@ -25,9 +25,9 @@ class Board:
         self._writer = need("torch.utils.tensorboard", "--tensorboard").SummaryWriter(str(folder))
         self._frames, self._thresholds = frames, (score_threshold, nms_threshold)
 
-    def write(self, epoch: int, row: Mapping[str, float], model: nn.Module) -> None:
+    def write(self, epoch: int, row: Mapping[str, float | str], model: nn.Module) -> None:
         for name, value in row.items():
-            if name != "epoch":
+            if name != "epoch" and value != "":  # what this run does not measure
                 self._writer.add_scalar(name, value, epoch)
         device = next(model.parameters()).device
         model.eval()
