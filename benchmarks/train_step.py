@@ -1,44 +1,55 @@
 """A training step and its parts, against the plain way of doing it.
 
-    python3 -m benchmarks.train_step [--batch-size 8] [--steps 6] [--amp off|bf16]
+    python3 -m benchmarks.train_step [--batch-size 8] [--steps 8] [--networks half]
 
-ours: `utils.engine`'s step. plain: float32, default Adam, glibc's own malloc behaviour, the loss with NumPy masks on
-the host (mined image by image), as training scripts of this kind do it. Both in one run, in turns; medians.
+plain: float32, contiguous, default Adam, glibc's own malloc behaviour, the loss with NumPy masks on the host (mined
+image by image), as training scripts of this kind do it. ours: the step as `utils.engine` does it; then with one thing
+less, or more. All read crops of the same rendered frames (600x450) through the same loader. In turns, each in a
+process of its own; medians.
 """
 
+import argparse
+import itertools
+import operator
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
+from benchmarks.data import render
+from datasets import Batch, EpochSampler, TextDataset, make_loader
 from loss import loss_counts, loss_sums
-from model import FOTSModel
 from model_pruned import FOTSModelPruned
+from utils.annotations import read_text_files, write_words
+from utils.augmentation import TrainTransform
 from utils.channels import uniform_plan
-from utils.cli import Parser, option, whole_number
+from utils.cli import Parser, count_workers, cpu_multiplies_bf16, option, whole_number
 from utils.errors import run_script
 from utils.loss_sums import LossCounts
 from utils.maps import Target, normalise
 from utils.memory import keep_freed_memory
 from utils.results import format_table
 
-
-def make_batch(size: int, crop: int) -> tuple[torch.Tensor, Target]:
-    """Random pixels; 3 % text cells in blocks, as crops of SynthText have."""
-    torch.manual_seed(0)
-    cells = crop // 4
-    score = torch.zeros(size, 1, cells, cells)
-    for image in score[:, 0]:
-        for _ in range(8):
-            y, x = torch.randint(0, cells - 12, (2,)).tolist()
-            image[y : y + 2, x : x + 9] = 1
-    distances, angle = torch.rand(size, 4, cells, cells) * 60, torch.rand(size, 1, cells, cells)
-    images = torch.randint(0, 256, (size, crop, crop, 3), dtype=torch.uint8)
-    return images, Target(score, distances * score, angle * score, torch.ones_like(score))
+LOSS, MEMORY, FUSED, LAST = "device loss", "kept memory", "fused Adam", "channels_last"
+BF16, COMPILED, DETERMINISTIC = "bf16", "compiled", "deterministic"
+OURS = {LOSS, MEMORY, FUSED, LAST}
+KINDS = (
+    {"plain": set(), "ours, float32": OURS}
+    | {f"without {part}": OURS - {part} for part in (LOSS, MEMORY, FUSED, LAST)}
+    | {f"ours, {part}": OURS | {part} for part in (COMPILED, DETERMINISTIC, BF16)}
+)
+NETWORKS = {"original": 1.0, "half": 0.5, "quarter": 0.25}
+PARTS = "data", "forward", "loss", "backward", "optimizer"
+FRAME = 450, 600
+WARM_UP = 3
 
 
 def plain_loss(prediction, target: Target) -> torch.Tensor:
@@ -81,19 +92,20 @@ class Clock:
         self.last = now
 
 
-def step(model, optimizer, images, target, ours: bool, amp: str) -> dict[str, float]:
+def step(kind: set[str], model: nn.Module, optimizer, batches: Iterator[Batch], device) -> dict[str, float]:
     """Seconds of one step's parts."""
-    device = next(model.parameters()).device
     clock = Clock(device)
-    dtype = torch.bfloat16 if ours and amp == "bf16" else None
-    with torch.autocast(device.type, dtype, enabled=dtype is not None):
-        prediction = model(normalise(images.to(device, non_blocking=True)))
-    clock.lap("forward")
-    if ours:
-        counts = LossCounts(*map(float, loss_counts(target)))
-        loss = loss_sums(prediction, target.to(device)).over(counts)
-    else:
-        loss = plain_loss(prediction, target.to(device))
+    batch = next(batches)
+    clock.lap("data")
+    with torch.autocast(device.type, torch.bfloat16, enabled=BF16 in kind):
+        prediction = model(normalise(batch.images.to(device, non_blocking=True)))
+        clock.lap("forward")
+        target = batch.target.to(device)
+        if LOSS in kind:
+            counts = LossCounts(*map(float, loss_counts(batch.target)))
+            loss = loss_sums(prediction, target).over(counts)
+        else:
+            loss = plain_loss(prediction, target)
     clock.lap("loss")
     loss.backward()
     clock.lap("backward")
@@ -103,65 +115,65 @@ def step(model, optimizer, images, target, ours: bool, amp: str) -> dict[str, fl
     return clock.parts
 
 
-def measure(ours: bool, name: str, args) -> dict[str, float]:
+def measure(folder: Path, network: str, kind: set[str], args) -> dict[str, float]:
     """Median milliseconds of each part, in this process."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if ours:
+    if MEMORY in kind:
         keep_freed_memory()
-    model = (FOTSModel() if name == "original" else FOTSModelPruned(uniform_plan(0.5))).to(device).train()
-    if ours and device.type == "cuda":
-        model.to(memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=True if ours else None)
-    images, target = make_batch(args.batch_size, args.crop)
-    laps = [step(model, optimizer, images, target, ours, args.amp) for _ in range(args.steps + 2)][2:]
-    return {part: statistics.median(lap[part] for lap in laps) * 1000 for part in laps[0]}
+    torch.use_deterministic_algorithms(DETERMINISTIC in kind, warn_only=True)
+    model = FOTSModelPruned(uniform_plan(NETWORKS[network]))
+    model.to(device, memory_format=torch.channels_last if LAST in kind else torch.contiguous_format).train()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=FUSED in kind or None)
+    frames = TextDataset(read_text_files(folder, folder), transform=TrainTransform(crop=args.crop))
+    loader = make_loader(frames, EpochSampler(frames), args.batch_size, count_workers(args.num_workers, device))
+    batches = itertools.chain.from_iterable(itertools.repeat(loader))
+    forward = torch.compile(model) if COMPILED in kind else model
+    laps = [step(kind, forward, optimizer, batches, device) for _ in range(args.steps + WARM_UP)][WARM_UP:]
+    return {part: statistics.median(lap[part] for lap in laps) * 1000 for part in PARTS}
+
+
+def measure_apart(folder: str, network: str, kind: str) -> dict[str, float]:
+    """The same in a process of its own."""
+    line = [sys.executable, "-m", "benchmarks.train_step", *sys.argv[1:], "--one", folder, network, kind]
+    done = subprocess.run(line, stdout=subprocess.PIPE, text=True, check=True)
+    return dict(zip(PARTS, map(float, done.stdout.split()[-len(PARTS) :]), strict=True))
 
 
 def main() -> None:
+    gpu = torch.cuda.is_available()
+    kinds = [name for name, kind in KINDS.items() if BF16 not in kind or gpu or cpu_multiplies_bf16()]
     parser = Parser(__doc__)
-    option(parser, "--batch-size", whole_number(1), 8, "N", "images in a batch")
+    option(parser, "--batch-size", whole_number(1), 64 if gpu else 8, "N", "images in a batch")
     option(parser, "--crop", whole_number(96), 280, "PX", "side of the crops")
-    option(parser, "--steps", whole_number(1), 6, "N", "steps that are timed, of each kind")
-    option(parser, "--rounds", whole_number(1), 2, "N", "turns of ours and plain, each in a process of its own")
-    option(parser, "--amp", str, "off", None, "precision of ours", choices=("off", "bf16"))
-    option(parser, "--one", str, None, None, "measure one kind in this process", choices=("ours", "plain"), nargs=None)
-    option(parser, "--network", str, None, None, "and one network", choices=("original", "half"))
+    option(parser, "--steps", whole_number(1), 8, "N", "steps that are timed, of each kind, in each round")
+    option(parser, "--rounds", whole_number(1), 3, "N", "turns of all kinds")
+    option(parser, "--num-workers", whole_number(0), None, "N", "processes that read data (default: as in training)")
+    option(parser, "--networks", str, ["original", "half"], None, "whose steps", choices=tuple(NETWORKS), nargs="+")
+    option(parser, "--kinds", str, kinds, None, "what to measure (default: all)", choices=tuple(KINDS), nargs="+")
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(" ".join(f"{part}={value}" for part, value in measure(args.one == "ours", args.network, args).items()))
+        folder, network, kind = args.one
+        print(*measure(Path(folder), network, KINDS[kind], args).values())
         return
-    rows = [["ms", "forward", "loss", "backward", "optimizer", "step", "loss share", "plain / ours"]]
-    for network in ("original", "half"):
-        kinds = {"plain": [], "ours": []}
-        for _ in range(args.rounds):
-            for kind, results in kinds.items():
-                line = [
-                    sys.executable,
-                    "-m",
-                    "benchmarks.train_step",
-                    *sys.argv[1:],
-                    "--one",
-                    kind,
-                    "--network",
-                    network,
-                ]
-                done = subprocess.run(line, capture_output=True, text=True, check=True)
-                results.append(
-                    {name: float(value) for name, value in (pair.split("=") for pair in done.stdout.split())}
-                )
-        medians = {kind: {part: statistics.median(result[part] for result in results) for part in results[0]}
-                   for kind, results in kinds.items()}  # fmt: skip
-        whole = {kind: sum(parts.values()) for kind, parts in medians.items()}
-        for kind, parts in medians.items():
-            ratio = f"{whole['plain'] / whole[kind]:.2f}"
-            cells = [f"{value:.0f}" for value in parts.values()]
-            rows.append(
-                [f"{network}, {kind}", *cells, f"{whole[kind]:.0f}", f"{parts['loss'] / whole[kind]:.1%}", ratio]
-            )
-    machine = (
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {'GPU' if torch.cuda.is_available() else 'CPU'}"
-    )
-    print(f"batch {args.batch_size}, crop {args.crop}, {machine}")
+    rows = [["ms", *PARTS, "step", "data share", "loss share", "plain / this"]]
+    with tempfile.TemporaryDirectory() as folder:
+        annotations = render(Path(folder), *FRAME, 8 * args.batch_size)
+        for index, name in enumerate(annotations.names):
+            write_words(Path(folder, name).with_suffix(".txt"), annotations.words(index))
+        for network in args.networks:
+            turns = [{kind: measure_apart(folder, network, kind) for kind in args.kinds} for _ in range(args.rounds)]
+            steps = {kind: [sum(turn[kind].values()) for turn in turns] for kind in args.kinds}
+            for kind in args.kinds:
+                parts = [statistics.median(turn[kind][part] for turn in turns) for part in PARTS]
+                whole = statistics.median(steps[kind])
+                shares = [f"{parts[PARTS.index(part)] / whole:.1%}" for part in ("data", "loss")]
+                faster = ""
+                if "plain" in steps:
+                    faster = f"{statistics.median(map(operator.truediv, steps['plain'], steps[kind])):.2f}"
+                rows.append([f"{network}: {kind}", *(f"{ms:.0f}" for ms in parts), f"{whole:.0f}", *shares, faster])
+    print(f"batch {args.batch_size}, crop {args.crop}, torch {torch.__version__}, {torch.get_num_threads()} threads, "
+          f"{'GPU' if gpu else 'CPU'}")  # fmt: skip
     print(format_table(rows))
 
 
