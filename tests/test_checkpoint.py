@@ -193,8 +193,12 @@ def test_published_weights(small_checkpoint, tmp_path, run_script, refuses):
     assert published.stat().st_size < 0.75 * small_checkpoint.stat().st_size
     (model, _), (ours, _) = load_model(small_checkpoint), load_model(published)
     assert next(ours.parameters()).dtype == torch.float32
-    images = torch.randn(1, 3, 64, 64)
+    images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         for before, after in zip(model(images), ours(images), strict=True):
-            assert torch.allclose(before, after, rtol=0.02, atol=0.02)
+            assert (before - after).abs().max() < 0.01 * before.abs().max()
+    run_script("-m", "utils.publish", small_checkpoint, published, "--score-threshold", 0.8)
+    with torch.no_grad():
+        moved = load_model(published)[0](images).confidence
+    assert torch.allclose(moved, ours(images).confidence - torch.tensor(0.8).logit(), atol=1e-5)
     refuses("-m", "utils.publish", tmp_path / "no.pt", published, parts=["no.pt: there is no such file"])

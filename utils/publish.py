@@ -1,23 +1,33 @@
 """A checkpoint's weights alone, small enough to hand around: convolutions in half precision.
 
-    python3 -m utils.publish OUT/best.pt weights/narrow.pt
+    python3 -m utils.publish OUT/best.pt weights/narrow.pt --score-threshold 0.85
 
 `--pretrain-model weights/narrow.pt` takes the file as any other checkpoint; it is read back into float32. Its
-plan and metrics stay, the optimizer's state goes.
+plan and metrics stay, the optimizer's state goes. With the threshold that `test_sample.py --sweep` found best,
+all scores are moved so that the cells above it are those above the default threshold: who uses the published
+network needs no option.
 """
 
 from pathlib import Path
 
+import torch
+
 from utils.checkpoint import FORMAT, load_model, write_atomically
-from utils.cli import Parser, given_path
+from utils.cli import Parser, given_path, number, option
+from utils.decode import SCORE_THRESHOLD
 from utils.errors import UserError, run_script
 
 KEPT = ("epoch", "metrics")
 
 
-def publish(source: Path, destination: Path) -> None:
-    """Raises `UserError` if the source is no checkpoint or weights are beyond half precision's range."""
+def publish(source: Path, destination: Path, score_threshold: float = SCORE_THRESHOLD) -> None:
+    """score_threshold: in 0-1, what becomes `SCORE_THRESHOLD`; added to the logits, so the scores keep their order.
+
+    Raises `UserError` if the source is no checkpoint or weights are beyond half precision's range.
+    """
     model, contents = load_model(source)
+    now, before = torch.tensor([SCORE_THRESHOLD, score_threshold]).logit()
+    model.confidence[0].bias.data += now - before
     state = {name: tensor.half() if tensor.dim() == 4 else tensor for name, tensor in model.state_dict().items()}
     if odd := [name for name, tensor in state.items() if tensor.is_floating_point() and not tensor.isfinite().all()]:
         raise UserError(f"{source}: {odd[0]} is not finite in half precision; publish another checkpoint")
@@ -30,8 +40,10 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("source", type=given_path, metavar="CKPT")
     parser.add_argument("destination", type=given_path, metavar="FILE")
+    text = "least score of a text cell until now; of the published network, the default does the same"
+    option(parser, "--score-threshold", number(0.001, 0.999), SCORE_THRESHOLD, "P", text)
     args = parser.parse_args()
-    publish(args.source, args.destination)
+    publish(args.source, args.destination, args.score_threshold)
     print(f"{args.destination}: {args.destination.stat().st_size / 1e6:.1f} MB")
 
 
