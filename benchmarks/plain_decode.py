@@ -100,8 +100,9 @@ def _merge_into_last(cells: list[tuple]) -> list[tuple]:
 
 def _suppress(boxes: list[tuple], threshold: float) -> tuple[np.ndarray, np.ndarray]:
     kept = []
-    for box in sorted(boxes, key=lambda box: -box[1]):
-        if all(iou(box[0], better[0]) <= threshold for better in kept):
+    for box in sorted(boxes, key=lambda box: -box[2]):
+        if all(iou(box[0], heavier[0]) <= threshold for heavier in kept):
             kept.append(box)
+    kept.sort(key=lambda box: -box[1])
     quads = np.array([box[0] for box in kept]).reshape(-1, 4, 2)
     return quads, np.array([box[1] for box in kept])

@@ -2,7 +2,8 @@
 
 Merging is by locality first, as in EAST's locality-aware NMS (Zhou et al. 2017, section 3.6): neighbours
 in a map's row that tell of the same box become one, weighted by their scores. Here that is one pass over
-all rows at once; then the rows' boxes of a word are merged with its best one in the same way.
+all rows at once; then the rows' boxes of a word are merged with its heaviest one in the same way. Of words that
+overlap, the one that more cells tell of stays, as there; the scores are means, so that they stay probabilities.
 """
 
 import math
@@ -21,11 +22,14 @@ SCORE_THRESHOLD = 0.5
 NMS_THRESHOLD = 0.2
 """Default IoU above which the weaker of two words goes."""
 
-MERGE_THRESHOLD = 0.5
-"""Candidates with more IoU than this tell of the same word."""
+MERGE_THRESHOLD = 0.8
+"""Candidates with more IoU than this are merged. Those that tell less well of a word would blur its corners: they
+are left to the suppression."""
 
 MAX_BOXES = 2000
 """Merged rows beyond this many (noise, never text) are dropped, those of least weight first."""
+
+_HEADS_AT_ONCE = 32
 
 
 def decode(
@@ -34,13 +38,15 @@ def decode(
     """Per image: word quads (K, 4, 2) float32, clockwise from top-left in the input's pixels, and scores (K,).
 
     score_threshold: smallest probability (0 to 1) of a cell that counts as text. nms_threshold: of two
-    words with more IoU than this, the one of the lower score goes. Best score first; nothing found gives
+    words with more IoU than this, the one that fewer cells tell of goes. Best score first; nothing found gives
     (0, 4, 2) and (0,). Cells with a NaN or an infinite logit, distance or angle count as no text.
     """
     results = []
     for cells in _text_cells(prediction, score_threshold):
-        quads, scores = suppress(*merge_words(*merge_rows(*cells)), nms_threshold)
-        results.append((quads.astype(np.float32), scores.astype(np.float32)))
+        quads, scores, weights = merge_words(*merge_rows(*cells))
+        kept = suppress(quads, weights, nms_threshold)
+        kept = kept[np.argsort(-scores[kept], kind="stable")]
+        results.append((quads[kept].astype(np.float32), scores[kept].astype(np.float32)))
     return results
 
 
@@ -105,8 +111,10 @@ def merge_rows(
     return quads, np.add.reduceat(scores**2, starts) / weights, weights
 
 
-def merge_words(quads: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From the heaviest box on, each takes in those that overlap it -> quads (W, 4, 2), scores (W,)."""
+def merge_words(
+    quads: np.ndarray, scores: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """From the heaviest box on, each takes in those that overlap it -> quads (W, 4, 2), scores (W,), weights (W,)."""
     order = np.argsort(-weights, kind="stable")[:MAX_BOXES]
     quads, scores, weights = quads[order], scores[order], weights[order]
     word = _greedy_groups(quads, MERGE_THRESHOLD)
@@ -114,42 +122,39 @@ def merge_words(quads: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> t
     totals = np.bincount(word, weights)
     columns = np.column_stack([quads.reshape(-1, 8), scores]).T * weights
     means = np.stack([np.bincount(word, column) for column in columns], 1) / totals[:, None]
-    return means[:, :8].reshape(-1, 4, 2), means[:, 8]
+    return means[:, :8].reshape(-1, 4, 2), means[:, 8], totals
 
 
-def suppress(quads: np.ndarray, scores: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Standard non-maximum suppression on polygons, best score first."""
-    order = np.argsort(-scores, kind="stable")
-    quads, scores = quads[order], scores[order]
-    kept = np.unique(_greedy_groups(quads, threshold))
-    return quads[kept], scores[kept]
+def suppress(quads: np.ndarray, weights: np.ndarray, threshold: float) -> np.ndarray:
+    """Standard non-maximum suppression on polygons, heaviest first -> indices (K,) of those that stay."""
+    order = np.argsort(-weights, kind="stable")
+    return order[np.unique(_greedy_groups(quads[order], threshold))]
 
 
 def _greedy_groups(quads: np.ndarray, threshold: float) -> np.ndarray:
     """(N, 4, 2) -> (N,) the head of each one's group: in order, what is still free becomes the head of all
     free ones that have more IoU with it than the threshold."""
     heads = np.full(len(quads), -1)
-    first, second = _overlapping(quads, threshold)
-    starts = np.searchsorted(first, np.arange(len(quads) + 1))
-    for box in range(len(quads)):
-        if heads[box] < 0:
-            heads[box] = box
-            members = second[starts[box] : starts[box + 1]]
-            heads[members[heads[members] < 0]] = box
-    return heads
-
-
-def _overlapping(quads: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (first, second) of quads with more IoU than the threshold, first < second, in order."""
     boxes, areas = bounding_boxes(quads), signed_areas(quads)
     rectangles = shapely.box(*boxes.T)
-    first, second = shapely.STRtree(rectangles).query(rectangles)
-    first, second = first[first < second], second[first < second]
-    # Their intersection is no larger than that of their bounding boxes, nor than the smaller of the two.
-    sides = np.minimum(boxes[first, 2:], boxes[second, 2:]) - np.maximum(boxes[first, :2], boxes[second, :2])
-    most = np.minimum(sides[:, 0] * sides[:, 1], np.minimum(areas[first], areas[second]))
-    near = most > threshold * (areas[first] + areas[second] - most)
-    first, second = first[near], second[near]
-    hit = pairwise_iou(quads[first], quads[second]) > threshold
-    order = np.lexsort((second[hit], first[hit]))
-    return first[hit][order], second[hit][order]
+    tree = shapely.STRtree(rectangles)
+    while len(free := np.flatnonzero(heads < 0)):
+        # The next few with what is free, not all with all: the first ones of a word take most of it in.
+        few = free[:_HEADS_AT_ONCE]
+        number, second = tree.query(rectangles[few])
+        later = (second > few[number]) & (heads[second] < 0)
+        first, second = few[number[later]], second[later]
+        # Their intersection is no larger than that of their bounding boxes, nor than the smaller of the two.
+        sides = np.minimum(boxes[first, 2:], boxes[second, 2:]) - np.maximum(boxes[first, :2], boxes[second, :2])
+        most = np.minimum(sides[:, 0] * sides[:, 1], np.minimum(areas[first], areas[second]))
+        near = most > threshold * (areas[first] + areas[second] - most)
+        first, second = first[near], second[near]
+        hit = pairwise_iou(quads[first], quads[second]) > threshold
+        first, second = first[hit], second[hit]
+        starts, ends = (np.searchsorted(first, few, side) for side in ("left", "right"))
+        for head, start, end in zip(few, starts, ends, strict=True):
+            if heads[head] < 0:
+                heads[head] = head
+                members = second[start:end]
+                heads[members[heads[members] < 0]] = head
+    return heads
