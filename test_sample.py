@@ -184,7 +184,8 @@ def merge_scales(scales: list[FrameDetections], nms_threshold: float) -> FrameDe
     merged = []
     for found in zip(*scales, strict=True):
         quads, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        merged.append(suppress(quads, scores, nms_threshold))
+        kept = suppress(quads, scores, nms_threshold)
+        merged.append((quads[kept], scores[kept]))
     return merged
 
 

@@ -126,7 +126,7 @@ def merge_words(
 
 
 def suppress(quads: np.ndarray, weights: np.ndarray, threshold: float) -> np.ndarray:
-    """Standard non-maximum suppression on polygons, heaviest first -> indices (K,) of those that stay."""
+    """Standard non-maximum suppression on polygons, heaviest first -> indices (K,) of what stays, in that order."""
     order = np.argsort(-weights, kind="stable")
     return order[np.unique(_greedy_groups(quads[order], threshold))]
 
