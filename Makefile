@@ -24,9 +24,8 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	touch $@
 
 VIEW := --val-short-side 192
-DATA := --train-folder-syn $(DEMO)/data/synthtext --train-folder-sample $(DEMO)/data/frames
-TRAIN := train_sample.py $(DATA) --short-side 192 --crop 128 $(VIEW) --batch-size 8 --batches-before-train 1 --val \
-	--schedule cosine --warmup-steps 20
+DATA := --train-folder-syn $(DEMO)/data/synthtext --train-folder-sample $(DEMO)/data/frames --short-side 192 --crop 128
+TRAIN := train_sample.py $(DATA) $(VIEW) --batch-size 8 --batches-before-train 1 --val --schedule cosine --warmup-steps 20
 TEST := test_sample.py --test-folder-sample $(DEMO)/data/frames --batch-size 1 --batches-before-train 1 $(VIEW)
 
 demo: $(VENV)/installed
@@ -34,7 +33,7 @@ demo: $(VENV)/installed
 	$(RUN) -m utils.demo_data --out $(DEMO)/data
 	$(RUN) $(TRAIN) --backbone-weights none --epoch 5 --save-epoch-every 0 --save-dir $(DEMO)/training
 	$(RUN) $(TEST) --pretrain-model $(DEMO)/training/best.pt --output-dir $(DEMO)/original
-	$(RUN) prune.py --pretrain-model $(DEMO)/training/best.pt --save-dir $(DEMO)/pruning --sparsity 0.5 --size 192 256
+	$(RUN) prune.py --pretrain-model $(DEMO)/training/best.pt --save-dir $(DEMO)/pruning --sparsity 0.5 --size 192 256 $(DATA)
 	$(RUN) $(TEST) --pretrain-model $(DEMO)/pruning/pruned.pt --prune --output-dir $(DEMO)/pruned
 	$(RUN) $(TRAIN) --pretrain-model $(DEMO)/pruning/pruned.pt --continue-training --prune --epoch 3 \
 		--save-epoch-every 0 --save-dir $(DEMO)/finetuning
