@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from datasets import SampleDataset
+from utils.augmentation import WholeFrame
 from utils.cli import Parser, whole_number
-from utils.detector import FrameView, load_detector
+from utils.detector import load_detector
 from utils.drawing import draw_detections, draw_score_map, write_image
 from utils.errors import UserError, run_script
 from utils.images import read_image
@@ -29,7 +30,7 @@ def main() -> None:
     parser.add_argument("--frames", type=whole_number(0), nargs="+", default=[0, 10, 20], metavar="N")
     parser.add_argument("--output-dir", type=Path, default=Path("docs"), metavar="DIR")
     args = parser.parse_args()
-    dataset = SampleDataset(args.test_folder_sample, train=False, transform=FrameView(args.short_side))
+    dataset = SampleDataset(args.test_folder_sample, train=False, transform=WholeFrame(args.short_side))
     if max(args.frames) >= len(dataset):
         raise UserError(f"--frames {max(args.frames)}: {args.test_folder_sample} has {len(dataset)} test frames")
     detector = load_detector(args.pretrain_model, short_side=args.short_side)

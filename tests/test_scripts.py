@@ -1,8 +1,10 @@
 """The command lines as users type them, in processes of their own, and what happens when things go wrong."""
 
 import csv
+import importlib
 import json
 import os
+import pkgutil
 import shutil
 import subprocess
 
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+import benchmarks
 from model_pruned import FOTSModelPruned
 from train_sample import main, parse_args
 from utils.channels import uniform_plan
@@ -269,3 +272,24 @@ def test_help_names_every_option(run_script):
         text = run_script(script, "--help", env={**os.environ, "COLUMNS": "200"}).stdout
         assert "--pretrain-model" in text
         assert f"python3 {script}" in text
+
+
+class TestBenchmarks:
+    """They run now and then only: each has to start, and those that nothing else tests to do their work."""
+
+    @pytest.mark.parametrize("module", [module.name for module in pkgutil.iter_modules(benchmarks.__path__)])
+    def test_each_starts(self, module):
+        assert importlib.import_module(f"benchmarks.{module}").__doc__
+
+    def test_the_readmes_pictures(self, tmp_path, run_script, rendered, small_checkpoint):
+        line = ("--pretrain-model", small_checkpoint, "--test-folder-sample", rendered / "frames", "--short-side", 96)
+        run_script("-m", "benchmarks.pictures", *line, "--frames", 0, 1, "--output-dir", tmp_path)
+        for name in ("detections", "score_map"):
+            assert cv2.imread(str(tmp_path / f"{name}.jpg")).shape == (384, 1024, 3)
+
+    def test_a_training_step(self, run_script):
+        sizes = ("--batch-size", 2, "--crop", 96, "--steps", 1, "--rounds", 1, "--num-workers", 0)
+        line = ("--networks", "quarter", "--kinds", "plain", "ours, float32")
+        printed = run_script("-m", "benchmarks.train_step", *sizes, *line).stdout
+        row = next(row for row in printed.splitlines() if row.startswith("quarter: ours, float32"))
+        assert float(row.split()[-1]) > 0

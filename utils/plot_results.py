@@ -47,6 +47,7 @@ def draw_curves(folders: list[Path], path: Path) -> None:
                     axis.plot(curves["epoch"], curves[column], style, marker=".", color=f"C{number}", label=label)
         axis.set_title(title)
         axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend(fontsize="small")
