@@ -178,7 +178,7 @@ def look(args: argparse.Namespace, model: nn.Module, device: torch.device, side:
 
 
 def merge_scales(scales: list[FrameDetections], nms_threshold: float) -> FrameDetections:
-    """Of each frame's words at all scales, the best of those that overlap."""
+    """Of each frame's words at all scales, the one of the best score among those that overlap."""
     if len(scales) == 1:
         return scales[0]
     merged = []

@@ -11,6 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from utils.annotations import Words
 from utils.augmentation import WholeFrame, invert, transform_points
 from utils.checkpoint import load_model
 from utils.cli import Parser, whole_number
-from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, decode
+from utils.decode import MERGE_THRESHOLD, NMS_THRESHOLD, SCORE_THRESHOLD, decode
 from utils.errors import run_script
 from utils.evaluation import evaluate
 from utils.maps import Prediction, Target, hide_padding, normalise
@@ -95,7 +96,12 @@ def compare_merges(args: argparse.Namespace) -> list[list[str]]:
     """hmean of one network's maps by each decoder."""
     dataset = SampleDataset(args.test_folder_sample, train=False, transform=WholeFrame(args.short_side))
     model, _ = load_model(args.pretrain_model)
-    decoders = {"this suite's": decode, "plain": decode_plain, "sequential": decode_sequential}
+    decoders = {
+        "this suite's": decode,
+        "plain": decode_plain,
+        "sequential, IoU 0.5": decode_sequential,
+        f"sequential, IoU {MERGE_THRESHOLD}": partial(decode_sequential, merge_threshold=MERGE_THRESHOLD),
+    }
     words, found = [], {name: [] for name in decoders}
     for index in range(len(dataset)):
         frame = dataset.frame(index)

@@ -1,6 +1,6 @@
 """The README's pictures: detections and score map on rendered frames.
 
-    python3 -m benchmarks.pictures --pretrain-model CKPT --test-folder-sample demo/frames --short-side 192
+    python3 -m benchmarks.pictures --pretrain-model CKPT --test-folder-sample demo/data/frames --short-side 192
 
 Writes docs/detections.jpg (words as in test_sample.py's report) and docs/score_map.jpg.
 """

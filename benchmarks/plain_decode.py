@@ -2,7 +2,7 @@
 
 `decode_plain` follows `utils.decode`'s rule step by step; the two give the same boxes. `decode_sequential`
 merges as locality-aware NMS does (Zhou et al. 2017, section 3.6): candidates in row order, each into the
-last box when they overlap.
+last box when they overlap by more than half, or by whatever else one says.
 """
 
 import math
@@ -19,9 +19,14 @@ def decode_plain(prediction: Prediction, score_threshold: float, nms_threshold: 
     return [_suppress(_merge_words(_merge_rows(cells)), nms_threshold) for cells in _cells(prediction, score_threshold)]
 
 
-def decode_sequential(prediction: Prediction, score_threshold: float, nms_threshold: float) -> list:
+def decode_sequential(
+    prediction: Prediction, score_threshold: float, nms_threshold: float, merge_threshold: float = 0.5
+) -> list:
     """The same by sequential merging; scores are means, too, so that they stay probabilities."""
-    return [_suppress(_merge_into_last(cells), nms_threshold) for cells in _cells(prediction, score_threshold)]
+    return [
+        _suppress(_merge_into_last(cells, merge_threshold), nms_threshold)
+        for cells in _cells(prediction, score_threshold)
+    ]
 
 
 def _cells(prediction: Prediction, score_threshold: float) -> list[list[tuple]]:
@@ -88,10 +93,10 @@ def _merge_words(boxes: list[tuple]) -> list[tuple]:
     return words
 
 
-def _merge_into_last(cells: list[tuple]) -> list[tuple]:
+def _merge_into_last(cells: list[tuple], threshold: float) -> list[tuple]:
     boxes = []
     for _, _, quad, score in cells:
-        if boxes and iou(boxes[-1][0], quad) > MERGE_THRESHOLD:
+        if boxes and iou(boxes[-1][0], quad) > threshold:
             boxes[-1] = _mean([boxes[-1], (quad, score, score)])
         else:
             boxes.append((quad, score, score))

@@ -3,8 +3,8 @@
     python3 -m benchmarks.train_step [--batch-size 8] [--steps 8] [--networks half]
 
 plain: float32, contiguous, default Adam, glibc's own malloc behaviour, the loss with NumPy masks on the host (mined
-image by image), as training scripts of this kind do it. ours: the step as `utils.engine` does it; then with one thing
-less, or more. All read crops of the same rendered frames (600x450) through the same loader. In turns, each in a
+image by image), as training scripts of this kind do it. ours: what `utils.engine` does in a step, the check of the
+gradients with the optimizer's part; then with one thing less, or more. All read crops of the same rendered frames (600x450) through the same loader. In turns, each in a
 process of its own; medians.
 """
 
@@ -31,19 +31,20 @@ from model_pruned import FOTSModelPruned
 from utils.annotations import read_text_files, write_words
 from utils.augmentation import TrainTransform
 from utils.channels import uniform_plan
-from utils.cli import Parser, count_workers, cpu_multiplies_bf16, option, whole_number
+from utils.cli import Parser, choose_device, count_workers, cpu_multiplies_bf16, option, whole_number
 from utils.errors import run_script
 from utils.loss_sums import LossCounts
 from utils.maps import Target, normalise
 from utils.memory import keep_freed_memory
 from utils.results import format_table
 
-LOSS, MEMORY, FUSED, LAST = "device loss", "kept memory", "fused Adam", "channels_last"
+LOSS, MEMORY, FUSED, LAST, GUARD = "device loss", "kept memory", "fused Adam", "channels_last", "guard"
 BF16, COMPILED, DETERMINISTIC = "bf16", "compiled", "deterministic"
-OURS = {LOSS, MEMORY, FUSED, LAST}
+OURS = {LOSS, MEMORY, FUSED, LAST, GUARD}
 KINDS = (
     {"plain": set(), "ours, float32": OURS}
-    | {f"without {part}": OURS - {part} for part in (LOSS, MEMORY, FUSED, LAST)}
+    | {f"without {part}": OURS - {part} for part in (LOSS, MEMORY, LAST)}
+    | {f"without {FUSED}": OURS - {FUSED, GUARD}}
     | {f"ours, {part}": OURS | {part} for part in (COMPILED, DETERMINISTIC, BF16)}
 )
 NETWORKS = {"original": 1.0, "half": 0.5, "quarter": 0.25}
@@ -97,6 +98,7 @@ def step(kind: set[str], model: nn.Module, optimizer, batches: Iterator[Batch], 
     clock = Clock(device)
     batch = next(batches)
     clock.lap("data")
+    buffers = [(buffer, buffer.clone()) for buffer in model.buffers()] if GUARD in kind else []
     with torch.autocast(device.type, torch.bfloat16, enabled=BF16 in kind):
         prediction = model(normalise(batch.images.to(device, non_blocking=True)))
         clock.lap("forward")
@@ -109,6 +111,11 @@ def step(kind: set[str], model: nn.Module, optimizer, batches: Iterator[Batch], 
     clock.lap("loss")
     loss.backward()
     clock.lap("backward")
+    if GUARD in kind:
+        finite = torch.isfinite(nn.utils.clip_grad_norm_(model.parameters(), torch.inf))
+        optimizer.found_inf = (~finite).float()
+        for buffer, before in buffers:
+            buffer.copy_(torch.where(finite, buffer, before))
     optimizer.step()
     optimizer.zero_grad()
     clock.lap("optimizer")
@@ -117,7 +124,7 @@ def step(kind: set[str], model: nn.Module, optimizer, batches: Iterator[Batch], 
 
 def measure(folder: Path, network: str, kind: set[str], args) -> dict[str, float]:
     """Median milliseconds of each part, in this process."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device(1)
     if MEMORY in kind:
         keep_freed_memory()
     torch.use_deterministic_algorithms(DETERMINISTIC in kind, warn_only=True)
@@ -149,7 +156,7 @@ def main() -> None:
     option(parser, "--rounds", whole_number(1), 3, "N", "turns of all kinds")
     option(parser, "--num-workers", whole_number(0), None, "N", "processes that read data (default: as in training)")
     option(parser, "--networks", str, ["original", "half"], None, "whose steps", choices=tuple(NETWORKS), nargs="+")
-    option(parser, "--kinds", str, kinds, None, "what to measure (default: all)", choices=tuple(KINDS), nargs="+")
+    option(parser, "--kinds", str, kinds, None, "what to measure", choices=tuple(KINDS), nargs="+")
     parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -158,7 +165,7 @@ def main() -> None:
         return
     rows = [["ms", *PARTS, "step", "data share", "loss share", "plain / this"]]
     with tempfile.TemporaryDirectory() as folder:
-        annotations = render(Path(folder), *FRAME, 8 * args.batch_size)
+        annotations = render(Path(folder), *FRAME, (args.steps + WARM_UP) * args.batch_size)
         for index, name in enumerate(annotations.names):
             write_words(Path(folder, name).with_suffix(".txt"), annotations.words(index))
         for network in args.networks:

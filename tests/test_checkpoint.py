@@ -107,6 +107,30 @@ def test_the_earlier_codes_optimizer_is_remapped(half):
         parameter.grad = None
 
 
+def test_an_optimizers_state_is_laid_out_as_its_network():
+    """prune.py's moments are contiguous; fused Adam steps through the memory of a channels_last network."""
+    steps = []
+    for fused, memory_format in ((False, torch.contiguous_format), (True, torch.channels_last)):
+        torch.manual_seed(0)
+        layer = torch.nn.Conv2d(16, 8, 3)
+        moments = {
+            "exp_avg": torch.randn(8, 16, 3, 3),
+            "exp_avg_sq": torch.rand(8, 16, 3, 3),
+            "step": torch.tensor(9.0),
+        }
+        biases = {"exp_avg": torch.zeros(8), "exp_avg_sq": torch.ones(8), "step": torch.tensor(9.0)}
+        layer.to(memory_format=memory_format)
+        optimizer = torch.optim.Adam(layer.parameters(), 0.1, fused=fused)
+        groups = [group | {"params": [0, 1]} for group in optimizer.state_dict()["param_groups"]]
+        assert restore_optimizer(optimizer, {"state": {0: moments, 1: biases}, "param_groups": groups}) is None
+        before = layer.weight.detach().clone()
+        layer(torch.ones(1, 16, 4, 4)).sum().backward()
+        optimizer.step()
+        steps.append(layer.weight.detach() - before)
+    assert steps[0].abs().max() > 0.01
+    assert torch.allclose(*steps, atol=1e-6)
+
+
 def test_an_optimizer_of_another_network_is_dropped_with_its_reason(half, small_plan):
     small = FOTSModelPruned(small_plan)
     for parameter in small.parameters():

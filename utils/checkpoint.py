@@ -154,6 +154,10 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping) -> str |
         for ours, theirs in zip(own["param_groups"], state["param_groups"], strict=True)
     ]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    for parameter, values in optimizer.state.items():
+        for name, value in values.items():
+            if value.shape == parameter.shape:  # fused Adam takes it for granted that their memory is ordered alike
+                values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     return None
 
 

@@ -91,7 +91,7 @@ def add_detection_options(group, *names: str) -> None:
     names = names or ("--val-short-side",)
     option(group, names, whole_number(1), WholeFrame.short_side, "PX", "short side of whole frames, in pixels")
     option(group, "--score-threshold", number(0, 1), SCORE_THRESHOLD, "P", "least probability of a text cell")
-    text = "of two words with more overlap the weaker goes"
+    text = "of two words with more overlap the one with fewer cells goes"
     option(group, "--nms-threshold", number(0, 1), NMS_THRESHOLD, "IOU", text)
 
 

@@ -1,9 +1,10 @@
-"""Network output -> word quads: threshold, merge the candidates of one word, non-maximum suppression.
+"""Network output -> word quads: threshold, merge candidates that tell the same, non-maximum suppression.
 
-Merging is by locality first, as in EAST's locality-aware NMS (Zhou et al. 2017, section 3.6): neighbours
-in a map's row that tell of the same box become one, weighted by their scores. Here that is one pass over
-all rows at once; then the rows' boxes of a word are merged with its heaviest one in the same way. Of words that
-overlap, the one that more cells tell of stays, as there; the scores are means, so that they stay probabilities.
+Merging is by locality first, as in EAST's locality-aware NMS (Zhou et al. 2017, section 3.6): neighbours in a map's
+row whose boxes nearly agree become one, weighted by their scores. Here that is one pass over all rows at once; then,
+from the heaviest on, each box takes in all those that nearly agree with it. A box's weight is the sum of its cells'
+scores. Of words that overlap, the heavier one stays, as there; a word's score is the mean of its cells' scores,
+weighted by themselves, so that it stays a probability.
 """
 
 import math
@@ -20,14 +21,14 @@ SCORE_THRESHOLD = 0.5
 """Default least probability of a cell that counts as text."""
 
 NMS_THRESHOLD = 0.2
-"""Default IoU above which the weaker of two words goes."""
+"""Default IoU above which the lighter of two words goes."""
 
 MERGE_THRESHOLD = 0.8
 """Candidates with more IoU than this are merged. Those that tell less well of a word would blur its corners: they
 are left to the suppression."""
 
-MAX_BOXES = 2000
-"""Merged rows beyond this many (noise, never text) are dropped, those of least weight first."""
+MAX_BOXES = 5000
+"""Rows' boxes beyond this many are dropped, the lightest first. Frames have some hundred, noise any number."""
 
 _HEADS_AT_ONCE = 32
 
@@ -38,7 +39,7 @@ def decode(
     """Per image: word quads (K, 4, 2) float32, clockwise from top-left in the input's pixels, and scores (K,).
 
     score_threshold: smallest probability (0 to 1) of a cell that counts as text. nms_threshold: of two
-    words with more IoU than this, the one that fewer cells tell of goes. Best score first; nothing found gives
+    words with more IoU than this, the lighter one goes. Best score first; nothing found gives
     (0, 4, 2) and (0,). Cells with a NaN or an infinite logit, distance or angle count as no text.
     """
     results = []
@@ -95,7 +96,7 @@ def restore_quads(x: np.ndarray, y: np.ndarray, distances: np.ndarray, angles: n
 def merge_rows(
     x: np.ndarray, y: np.ndarray, quads: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbouring cells' rectangles (in row order) that overlap -> quads (R, 4, 2), scores (R,), weights (R,).
+    """Neighbouring cells' rectangles (in row order) that nearly agree -> quads (R, 4, 2), scores (R,), weights (R,).
 
     Quads and scores are means weighted by the scores; a weight is the sum of the scores.
     """
@@ -114,7 +115,10 @@ def merge_rows(
 def merge_words(
     quads: np.ndarray, scores: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """From the heaviest box on, each takes in those that overlap it -> quads (W, 4, 2), scores (W,), weights (W,)."""
+    """From the heaviest on, each box takes in those that nearly agree with it.
+
+    Returns quads (W, 4, 2) and scores (W,), means by weight, and weights (W,), sums.
+    """
     order = np.argsort(-weights, kind="stable")[:MAX_BOXES]
     quads, scores, weights = quads[order], scores[order], weights[order]
     word = _greedy_groups(quads, MERGE_THRESHOLD)
@@ -125,9 +129,9 @@ def merge_words(
     return means[:, :8].reshape(-1, 4, 2), means[:, 8], totals
 
 
-def suppress(quads: np.ndarray, weights: np.ndarray, threshold: float) -> np.ndarray:
-    """Standard non-maximum suppression on polygons, heaviest first -> indices (K,) of what stays, in that order."""
-    order = np.argsort(-weights, kind="stable")
+def suppress(quads: np.ndarray, priority: np.ndarray, threshold: float) -> np.ndarray:
+    """Standard non-maximum suppression on polygons, highest priority first -> indices (K,) of what stays, in order."""
+    order = np.argsort(-priority, kind="stable")
     return order[np.unique(_greedy_groups(quads[order], threshold))]
 
 
@@ -141,7 +145,7 @@ def _greedy_groups(quads: np.ndarray, threshold: float) -> np.ndarray:
     while len(free := np.flatnonzero(heads < 0)):
         # The next few with what is free, not all with all: the first ones of a word take most of it in.
         few = free[:_HEADS_AT_ONCE]
-        number, second = tree.query(rectangles[few])
+        number, second = tree.query(rectangles[few])  # in the order of few
         later = (second > few[number]) & (heads[second] < 0)
         first, second = few[number[later]], second[later]
         # Their intersection is no larger than that of their bounding boxes, nor than the smaller of the two.

@@ -63,8 +63,8 @@ def padded_size(height: int, width: int) -> tuple[int, int]:
 def normalise(images: torch.Tensor) -> torch.Tensor:
     """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32 with ImageNet's mean and deviation, on its device.
 
-    Contiguous: in the channels_last order that a mere permutation has, PyTorch 2.14's CPU convolutions damage
-    the heap in the backward pass of narrow 1x1/2 layers (4 to 8 channels).
+    Contiguous, not in the channels_last order that a mere permutation has: that is the network's own choice, see
+    `train_sample.memory_format`.
     """
     mean = torch.tensor(IMAGE_MEAN, device=images.device).view(1, 3, 1, 1) * 255
     std = torch.tensor(IMAGE_STD, device=images.device).view(1, 3, 1, 1) * 255

@@ -5,7 +5,7 @@
 `--pretrain-model weights/narrow.pt` takes the file as any other checkpoint; it is read back into float32. Its
 plan and metrics stay, the optimizer's state goes. With the threshold that `test_sample.py --sweep` found best,
 all scores are moved so that the cells above it are those above the default threshold: who uses the published
-network needs no option.
+network needs no option. Scores are weights, too, so the words change a little: measure the published file again.
 """
 
 from pathlib import Path
@@ -21,7 +21,8 @@ KEPT = ("epoch", "metrics")
 
 
 def publish(source: Path, destination: Path, score_threshold: float = SCORE_THRESHOLD) -> None:
-    """score_threshold: in 0-1, what becomes `SCORE_THRESHOLD`; added to the logits, so the scores keep their order.
+    """score_threshold: above 0, below 1; the cells' probability that becomes `SCORE_THRESHOLD`. Metrics of other
+    scores are left out.
 
     Raises `UserError` if the source is no checkpoint or weights are beyond half precision's range.
     """
@@ -33,6 +34,8 @@ def publish(source: Path, destination: Path, score_threshold: float = SCORE_THRE
         raise UserError(f"{source}: {odd[0]} is not finite in half precision; publish another checkpoint")
     destination.parent.mkdir(parents=True, exist_ok=True)
     kept = {name: contents[name] for name in KEPT if name in contents}
+    if score_threshold != SCORE_THRESHOLD:
+        kept.pop("metrics", None)
     write_atomically(destination, {"format": FORMAT, "model": state, "plan": dict(model.plan), **kept})
 
 
@@ -40,7 +43,7 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("source", type=given_path, metavar="CKPT")
     parser.add_argument("destination", type=given_path, metavar="FILE")
-    text = "least score of a text cell until now; of the published network, the default does the same"
+    text = "least probability of a text cell until now, of the published network it is the default's"
     option(parser, "--score-threshold", number(0.001, 0.999), SCORE_THRESHOLD, "P", text)
     args = parser.parse_args()
     publish(args.source, args.destination, args.score_threshold)
