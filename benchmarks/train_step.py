@@ -4,8 +4,8 @@
 
 plain: float32, contiguous, default Adam, glibc's own malloc behaviour, the loss with NumPy masks on the host (mined
 image by image), as training scripts of this kind do it. ours: what `utils.engine` does in a step, the check of the
-gradients with the optimizer's part; then with one thing less, or more. All read crops of the same rendered frames (600x450) through the same loader. In turns, each in a
-process of its own; medians.
+gradients with the optimizer's part; then with one thing less, or more. All read crops of the same rendered frames
+(600x450) through the same loader. In turns, each in a process of its own; medians.
 """
 
 import argparse
