@@ -38,7 +38,7 @@ from utils.cli import (
     option,
     whole_number,
 )
-from utils.compensation import measure_inputs, recalibrate
+from utils.compensation import measure_inputs
 from utils.cost import milliseconds_per_frame
 from utils.decode import NMS_THRESHOLD
 from utils.errors import run_script
@@ -139,7 +139,7 @@ def measure(args, options, method: str, sparsity: float, model, frames, inputs, 
         pruned = prune.Pruned(model, state, kept).network
     before = best_hmean(pruned, test_loader)
     if method in CRITERIA:
-        recalibrate(pruned, frames)
+        prune.recalibrate_if_better(pruned, frames)
         after = best_hmean(pruned, test_loader)
     tuned = fine_tune(args, pruned, f"{method}-{sparsity:g}")
     finetuned = best_hmean(tuned, test_loader)

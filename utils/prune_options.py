@@ -64,7 +64,7 @@ def parse_args(arguments: list[str], description: str = "") -> argparse.Namespac
     keeping = parser.add_argument_group("keeping what was learned")
     text = "what stands in for a removed channel where it was read (default: linear with training frames, else mean)"
     option(keeping, "--reconstruct", str, None, None, text, choices=("zero", "mean", "linear"))
-    text = f"training frames to measure on, and to re-estimate BatchNorms on (default {FRAMES})"
+    text = f"training frames to measure on; where it lowers their loss, BatchNorms are re-estimated (default {FRAMES})"
     option(keeping, "--recalibrate", whole_number(0), None, "N", text + "; 0: BatchNorms stay")
     option(keeping, "--train-folder-syn", given_text, None, "DIR", "SynthText: the folder of gt.mat")
     option(
