@@ -60,10 +60,14 @@ def test_targets_are_of_the_original(prune, scope):
 
 
 def test_a_target_in_milliseconds_is_met(prune, tmp_path, capfd):
-    """Half of what the network takes here is asked for."""
+    """Half of what the network takes here, by one thread, is asked for."""
     model = FOTSModelPruned(uniform_plan(0.25)).eval()
     save_checkpoint(tmp_path / "wide.pt", model)
-    target = milliseconds_per_frame(model, 64, 64) / 2
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    with torch.inference_mode():
+        target = min(milliseconds_per_frame(model, 64, 64) for _ in range(3)) / 2
+    torch.set_num_threads(threads)
     plan = prune("--target-latency", target, "--threads", 1, checkpoint=tmp_path / "wide.pt")
     assert sum(plan.values()) < sum(model.plan.values())
     assert "measured" in capfd.readouterr().out
