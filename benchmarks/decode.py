@@ -96,12 +96,9 @@ def compare_merges(args: argparse.Namespace) -> list[list[str]]:
     """hmean of one network's maps by each decoder."""
     dataset = SampleDataset(args.test_folder_sample, train=False, transform=WholeFrame(args.short_side))
     model, _ = load_model(args.pretrain_model)
-    decoders = {
-        "this suite's": decode,
-        "plain": decode_plain,
-        "sequential, IoU 0.5": decode_sequential,
-        f"sequential, IoU {MERGE_THRESHOLD}": partial(decode_sequential, merge_threshold=MERGE_THRESHOLD),
-    }
+    decoders = {"this suite's": decode, "plain": decode_plain}
+    for threshold in (0.5, MERGE_THRESHOLD):
+        decoders[f"sequential, IoU {threshold}"] = partial(decode_sequential, merge_threshold=threshold)
     words, found = [], {name: [] for name in decoders}
     for index in range(len(dataset)):
         frame = dataset.frame(index)

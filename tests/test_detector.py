@@ -279,8 +279,7 @@ def test_the_published_networks_read_photographs(real_data, name):
     """At the default threshold, on photographs that they were not trained on; the figures are in weights/README.md."""
     folder = real_data / "icdar2015"
     detector = load_detector(ROOT / "weights" / f"{name}.pt", short_side=736)
-    names = [f"img_{number}" for number in range(801, 809)]
-    found = [detector.detect(folder / "ch4_training_images" / f"{name}.jpg")[0] for name in names]
-    texts = folder / "ch4_training_localization_transcription_gt"
-    words = [read_words(texts / f"gt_{name}.txt", Problems()) for name in names]
+    numbers, texts = range(801, 809), folder / "ch4_training_localization_transcription_gt"
+    found = [detector.detect(folder / "ch4_training_images" / f"img_{number}.jpg")[0] for number in numbers]
+    words = [read_words(texts / f"gt_img_{number}.txt", Problems()) for number in numbers]
     assert evaluate(words, [np.rint(quads) for quads in found]).hmean > 0.5

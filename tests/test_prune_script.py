@@ -13,8 +13,9 @@ from model_pruned import FOTSModelPruned
 from utils.augmentation import TrainTransform
 from utils.channels import ORIGINAL_PLAN, uniform_plan
 from utils.checkpoint import load_model, restore_optimizer, save_checkpoint
-from utils.cost import PlanCosts, count_macs, count_parameters, milliseconds_per_frame, peak_memory
+from utils.cost import PlanCosts, count_macs, count_parameters, peak_memory
 from utils.optimizer_state import select_optimizer
+from utils.prune_report import measure_cost
 from utils.selection import Rules, choose_share
 
 
@@ -63,11 +64,8 @@ def test_a_target_in_milliseconds_is_met(prune, tmp_path, capfd):
     """Half of what the network takes here, by one thread, is asked for."""
     model = FOTSModelPruned(uniform_plan(0.25)).eval()
     save_checkpoint(tmp_path / "wide.pt", model)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     with torch.inference_mode():
-        target = min(milliseconds_per_frame(model, 64, 64) for _ in range(3)) / 2
-    torch.set_num_threads(threads)
+        target = min(measure_cost(model, 64, 64)["milliseconds_1_thread"] for _ in range(3)) / 2
     plan = prune("--target-latency", target, "--threads", 1, checkpoint=tmp_path / "wide.pt")
     assert sum(plan.values()) < sum(model.plan.values())
     assert "measured" in capfd.readouterr().out
