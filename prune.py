@@ -31,11 +31,11 @@ from utils.augmentation import WholeFrame
 from utils.channels import ORIGINAL_PLAN, describe_groups, read_plan, select_channels
 from utils.checkpoint import load_model, save_checkpoint
 from utils.cli import choose_device, train_transform
-from utils.compensation import compensate, estimate_inputs, measure_inputs, recalibrate
+from utils.compensation import Inputs, compensate, estimate_inputs, measure_inputs, recalibrate
 from utils.cost import PlanCosts, milliseconds_per_frame
 from utils.errors import UserError, run_script
 from utils.gradual import fine_tune, share_of_step
-from utils.importance import Scores, score_taylor, score_weights
+from utils.importance import Scores, score_obs, score_taylor, score_weights
 from utils.latency import LayerTimes
 from utils.loss_sums import LossSums
 from utils.maps import normalise
@@ -43,13 +43,13 @@ from utils.optimizer_state import select_optimizer
 from utils.prune_options import parse_args
 from utils.prune_report import comparison, draw_channels, layer_table, measure_cost, write_json
 from utils.results import format_table
-from utils.selection import Kept, Rules, choose_plan, choose_share, choose_within
+from utils.selection import Kept, Rules, choose_plan, choose_share, choose_within, plan_of_kept
 from utils.sensitivity import analyse, draw, write_csv
 from utils.validation import validate
 from utils.zeroed import varying_channels
 
-TRIES = 4
-"""Times that the table of --target-latency is corrected by a whole network's time."""
+TRIES, CLOSE = 7, 0.93
+"""Whole networks that --target-latency measures at most; the share of the target that is near enough to it."""
 
 
 def main(args: argparse.Namespace) -> None:
@@ -92,8 +92,9 @@ class Pruned:
 
     def __init__(self, model: nn.Module, state: dict[str, torch.Tensor], kept: Kept):
         self.before, self.kept = model, kept
-        self.network = FOTSModelPruned({group: len(channels) for group, channels in kept.items()})
+        self.network = FOTSModelPruned(plan_of_kept(kept))
         self.network.load_state_dict(select_channels(state, kept))
+        self.network.origin = model.origin.after(kept)
         self.network.eval()
 
     def save(self, args: argparse.Namespace, path: Path, contents: dict) -> None:
@@ -146,10 +147,17 @@ def measure_accuracy(args: argparse.Namespace, model: nn.Module, test_loader) ->
     return {"loss": result.loss, "hmean": result.evaluation.hmean}
 
 
-def score_channels(args: argparse.Namespace, model: nn.Module, frames: list[Batch]) -> Scores:
+def score_channels(args: argparse.Namespace, model: nn.Module, frames: list[Batch], inputs: Inputs) -> Scores:
     if args.criterion == "taylor":
         return score_taylor(model, frames, detection_loss)
+    if args.criterion == "obs":
+        return score_obs(model.state_dict(), inputs)
     return score_weights(model.state_dict(), args.criterion, args.seed)
+
+
+def see_inputs(model: nn.Module, frames: list[Batch]) -> Inputs:
+    """What the layers read, from training frames or, without any, from the BatchNorms."""
+    return measure_inputs(model, frames) if frames else estimate_inputs(model.state_dict())
 
 
 def prune_once(args: argparse.Namespace, model: nn.Module, frames: list[Batch], step: int) -> Pruned:
@@ -159,21 +167,19 @@ def prune_once(args: argparse.Namespace, model: nn.Module, frames: list[Batch], 
         state, kept = varying_channels(state)
         inputs = estimate_inputs(state)
     else:
-        kept = choose_channels(args, model, score_channels(args, model, frames), step)
-        inputs = None
+        inputs = see_inputs(model, frames)
+        kept = choose_channels(args, model, score_channels(args, model, frames, inputs), step)
     if all(len(channels) == model.plan[group] for group, channels in kept.items()):
         value = getattr(args, args.target)
         shown = f"--{args.target.replace('_', '-')}" + ("" if value is True else f" {value}")
         raise UserError(f"{shown}: removes no channel at all of {args.pretrain_model}; ask for a smaller network")
-    return Pruned(model, reconstruct(args, model, state, kept, frames, inputs), kept)
+    return Pruned(model, reconstruct(args, state, kept, inputs), kept)
 
 
-def reconstruct(args, model: nn.Module, state, kept: Kept, frames: list[Batch], inputs=None):
+def reconstruct(args: argparse.Namespace, state: dict[str, torch.Tensor], kept: Kept, inputs: Inputs):
     """The tensors of `state` with what stands in for the channels that go."""
     if args.reconstruct == "zero":
         return state
-    if inputs is None:
-        inputs = measure_inputs(model, frames) if frames else estimate_inputs(state)
     if args.reconstruct == "mean":
         inputs = {name: moments._replace(covariance=None) for name, moments in inputs.items()}
     return compensate(state, kept, inputs)
@@ -200,7 +206,7 @@ def choose_channels(args: argparse.Namespace, model: nn.Module, scores: Scores, 
 
 
 def choose_by_latency(args, model: nn.Module, scores: Scores, rules: Rules, left: int, what: str) -> Kept:
-    """By a table of layer times that is corrected by the times of whole networks."""
+    """The widest of a few networks that takes no longer than asked for; a table of layer times says which to try."""
     choose_device(0)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -208,26 +214,37 @@ def choose_by_latency(args, model: nn.Module, scores: Scores, rules: Rules, left
     table, now = LayerTimes(model, *args.size), milliseconds_per_frame(model, *args.size)
     table.correct(model.plan, now)
     goal = now * share_of_step(args.target_latency / now, 1, left)
+    narrowest = table.milliseconds(plan_of_kept(choose_share(scores, 1.0, rules)))
+    kept, low, aim, high = None, narrowest, goal, table.milliseconds(model.plan)
     for _ in range(TRIES):
-        kept = choose_within(scores, table.milliseconds, goal, rules, what)
-        network = Pruned(model, model.state_dict(), kept).network
-        expected, measured = table.milliseconds(network.plan), milliseconds_per_frame(network, *args.size)
-        print(f"  {sum(network.plan.values()):,} channels: expected {expected:.1f} ms, measured {measured:.1f} ms")
-        if 0.93 * goal <= measured <= goal:
+        aim = max(aim, narrowest)
+        tried = choose_within(scores, table.milliseconds, aim, rules, what)
+        network = Pruned(model, model.state_dict(), tried).network
+        measured = milliseconds_per_frame(network, *args.size)
+        print(f"  {sum(network.plan.values()):,} channels: measured {measured:.1f} ms")
+        if measured <= goal:
+            kept, low = tried, aim
+        else:
+            high = aim
+        if CLOSE * goal <= measured <= goal or aim == high == narrowest:
             break
-        table.correct(network.plan, measured / 0.97)
+        aim *= (1 + CLOSE) / 2 * goal / measured
+        if not low < aim < high:
+            aim = (low + high) / 2
     choose_device(0)
+    if kept is None:
+        raise UserError(f"{what}: out of reach, {measured:.1f} ms measured at last; give more")
     return kept
 
 
 def analyse_groups(args: argparse.Namespace, model: nn.Module, frames: list[Batch], test_loader) -> None:
-    scores, state = score_channels(args, model, frames), model.state_dict()
-    inputs = measure_inputs(model, frames) if frames else None
+    inputs, state = see_inputs(model, frames), model.state_dict()
+    scores = score_channels(args, model, frames, inputs)
 
     def measure(kept: Kept | None) -> dict[str, float]:
         network = model
         if kept:
-            network = Pruned(model, reconstruct(args, model, state, kept, frames, inputs), kept).network
+            network = Pruned(model, reconstruct(args, state, kept, inputs), kept).network
         return measure_accuracy(args, network, test_loader) or {"loss": training_loss(network, frames)}
 
     whole = measure(None)

@@ -380,7 +380,9 @@ def print_header(args, training: Training, train_loader: DataLoader, val_loader:
     else:
         print("validation  none (no --val): the training loss drives the schedule, and there is no best.pt")
     if training.distillation:
+        how = "channel by channel" if training.distillation.by_channel else "by where they are strong"
         print(f"teacher     {args.teacher}, {describe_cost(training.distillation.teacher, args.crop, args.crop)}")
+        print(f"            its features are compared {how}")
     batches = " x ".join(map(str, [args.batches_before_train, args.batch_size] + [world] * (world > 1)))
     print(f"step        {batch} images ({batches}), {math.ceil(drawn / batch)} steps an epoch")
     if training.epoch or training.step:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import vgg16_bn
 
-from utils.detector import fold_batch_norms
+from utils.inference import for_inference
 from utils.maps import normalise
 
 TEXT_THRESHOLD, LINK_THRESHOLD, LOW_TEXT = 0.7, 0.4, 0.4
@@ -87,7 +87,7 @@ class CraftDetector:
     """The network made as quick as `utils.detector.Detector`'s: batch norms folded, channels last."""
 
     def __init__(self, network: Craft):
-        self.network = fold_batch_norms(network).to(memory_format=torch.channels_last)
+        self.network = for_inference(network)
 
     @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> np.ndarray:

@@ -3,10 +3,12 @@
     python3 -m benchmarks.pruning --pretrain-model CKPT --train-folder-sample DIR --test-folder-sample DIR
 
 For each criterion and ratio: hmean right after pruning, after recalibration, and after a short fine-tuning, the same
-for all (fresh Adam, cosine schedule, the last epoch's network). Each hmean is at the best of a few score thresholds,
-which pruning and short training move. Against them *plain*: uniform L1, the channels taken out and nothing else;
-and *torch-pruning*: its MagnitudePruner with its own importance. `remove_artifacts` and the heads are left whole by
-all. Every row goes to pruning.csv in --save-dir as soon as it is measured; a run that is started again goes on after
+for all (fresh Adam, cosine schedule, the whole network as teacher, the last epoch's network). Each hmean is at the
+best of a few score thresholds, which pruning and short training move. Against them *torch-pruning*: its
+MagnitudePruner with its own importance; and *plain*: uniform L1, the channels taken out and nothing else, fine-tuned
+without a teacher. `remove_artifacts` and the heads are left whole by all.
+
+Every row goes to pruning.csv in --save-dir as soon as it is measured; a run that is started again goes on after
 them.
 """
 
@@ -132,16 +134,17 @@ def measure(args, options, method: str, sparsity: float, model, frames, inputs, 
         pruned = prune_with_peer(load_model(args.pretrain_model)[0], sparsity)
     else:
         options.criterion = "l1" if method == PLAIN else method
-        scores = prune.score_channels(options, model, frames)
+        scores = prune.score_channels(options, model, frames, inputs)
         kept = choose_share(scores, sparsity, Rules(whole=("remove_artifacts",)))
         options.reconstruct = "zero" if method == PLAIN else "linear"
-        state = prune.reconstruct(options, model, model.state_dict(), kept, frames, inputs)
+        state = prune.reconstruct(options, model.state_dict(), kept, inputs)
         pruned = prune.Pruned(model, state, kept).network
     before = best_hmean(pruned, test_loader)
     if method in CRITERIA:
         prune.recalibrate_if_better(pruned, frames)
         after = best_hmean(pruned, test_loader)
-    tuned = fine_tune(args, pruned, f"{method}-{sparsity:g}")
+    teacher = [] if method == PLAIN else ["--teacher", args.pretrain_model]
+    tuned = fine_tune(args, pruned, f"{method}-{sparsity:g}", teacher)
     finetuned = best_hmean(tuned, test_loader)
     return {"pruned": before, "recalibrated": after, "finetuned": finetuned}
 
@@ -168,14 +171,14 @@ def prune_with_peer(model: nn.Module, sparsity: float) -> FOTSModelPruned:
     return pruned.eval()
 
 
-def fine_tune(args: argparse.Namespace, pruned: FOTSModelPruned, name: str) -> nn.Module:
+def fine_tune(args: argparse.Namespace, pruned: FOTSModelPruned, name: str, teacher: list[str]) -> nn.Module:
     folder = args.save_dir / name
     folder.mkdir(parents=True, exist_ok=True)
     save_checkpoint(folder / "pruned.pt", pruned)
     line = ["train_sample.py", *data_words(args), "--pretrain-model", folder / "pruned.pt", "--prune",
             "--save-dir", folder / "tuned", "--epochs", args.epochs, "--lr", args.lr, "--batch-size", args.batch_size,
             "--batches-before-train", 1, "--schedule", "cosine", "--warmup-steps", 20, "--save-epoch-every", 0,
-            "--num-workers", 0]  # fmt: skip
+            "--num-workers", 0, *teacher]  # fmt: skip
     subprocess.run([sys.executable, *map(str, line)], check=True, stdout=subprocess.DEVNULL)
     tuned, _ = load_model(folder / "tuned" / "last.pt")
     for path in (folder / "pruned.pt", folder / "tuned" / "last.pt"):

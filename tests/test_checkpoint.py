@@ -13,7 +13,7 @@ import torchvision
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
 from tests.conftest import ROOT
-from utils.channels import ORIGINAL_PLAN, uniform_plan
+from utils.channels import ORIGINAL_PLAN, Origin, uniform_plan
 from utils.checkpoint import load_model, restore_optimizer, save_checkpoint, write_atomically
 from utils.errors import UserError
 
@@ -62,6 +62,21 @@ def test_ours_load_under_weights_only(tmp_path, half):
     assert not model.training
     assert torch.equal(outputs(model), outputs(half))
     assert (others["epoch"], others["best_score"]) == (3, 0.5)
+
+
+def test_a_pruned_networks_origin_is_kept(tmp_path, half):
+    model = FOTSModelPruned(half.plan)
+    kept = {group: torch.arange(ORIGINAL_PLAN[group])[-width:] for group, width in half.plan.items()}
+    model.origin = Origin.own(ORIGINAL_PLAN).after(kept)
+    save_checkpoint(tmp_path / "a.pt", model)
+    origin = load_model(tmp_path / "a.pt")[0].origin
+    assert origin.plan == ORIGINAL_PLAN
+    assert origin.within(FOTSModel().origin)["encoder2"].tolist() == list(range(64, 128))
+    contents = torch.load(tmp_path / "a.pt", weights_only=True)
+    for broken in ({"kept": kept}, {"plan": ORIGINAL_PLAN, "kept": kept | {"encoder2": kept["encoder3"]}}, 5):
+        torch.save(contents | {"origin": broken}, tmp_path / "b.pt")
+        with pytest.raises(UserError, match="origin does not fit"):
+            load_model(tmp_path / "b.pt")
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])

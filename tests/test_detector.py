@@ -14,10 +14,11 @@ from tests.conftest import ROOT
 from utils.annotations import read_words
 from utils.augmentation import WholeFrame
 from utils.checkpoint import load_model
-from utils.detector import Detector, fold_batch_norms, to_frame
+from utils.detector import Detector, to_frame
 from utils.errors import UserError
 from utils.evaluation import evaluate
 from utils.images import UnreadableImage
+from utils.inference import for_inference
 from utils.maps import Prediction
 from utils.problems import Problems
 from utils.video import UnreadableVideo, VideoReader, VideoWriter
@@ -68,7 +69,7 @@ def always_text(detector: Detector, monkeypatch, width: float = 1000.0) -> None:
 class TestDetector:
     def test_folding_keeps_the_outputs(self, small_checkpoint):
         model, _ = load_model(small_checkpoint)
-        folded = fold_batch_norms(model)
+        folded = for_inference(model)
         assert any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
         assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
         images = torch.randn(2, 3, 64, 96)

@@ -2,8 +2,8 @@ import pytest
 import torch
 
 from model_pruned import FOTSModelPruned
-from utils.channels import uniform_plan
-from utils.distillation import FEATURES, Distillation, attention_loss, map_losses
+from utils.channels import select_channels, uniform_plan
+from utils.distillation import DECODER, GROUPS, Distillation, attention_loss, channel_loss, map_losses
 from utils.maps import Prediction
 
 
@@ -41,13 +41,57 @@ def test_learning_from_a_wider_network_brings_them_together():
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
-def test_every_decoder_is_taught():
-    teacher, student = network(0, 1 / 8), network(1, 1 / 16)
+def prune(teacher: FOTSModelPruned, **groups: list[int]) -> FOTSModelPruned:
+    """Keeps these channels of these groups (`__` for a dot) and all of the others."""
+    groups = {name.replace("__", "."): torch.tensor(channels) for name, channels in groups.items()}
+    kept = {group: groups.get(group, torch.arange(width)) for group, width in teacher.plan.items()}
+    student = FOTSModelPruned({group: len(channels) for group, channels in kept.items()})
+    student.load_state_dict(select_channels(teacher.state_dict(), kept))
+    student.origin = teacher.origin.after(kept)
+    return student.eval()
+
+
+def test_a_pruned_network_is_compared_with_the_channels_that_it_has():
+    """The heads' inputs are the last channels: with fewer of them, the others stay what they were."""
+    teacher = network(0, 1 / 8).eval()
+    student = prune(teacher, remove_artifacts=[1, 2, 5])
+    distillation = Distillation(teacher, student)
+    assert distillation.by_channel
+    prediction = student(pictures())
+    maps = map_losses(prediction, teacher(pictures()))
+    assert maps.min() > 1e-3
+    assert torch.allclose(distillation.losses(pictures(), prediction), maps, atol=1e-5)
+    mistaken = student.origin.kept | {"remove_artifacts": torch.tensor([1, 2, 6])}
+    student.origin = student.origin._replace(kept=mistaken)
+    distillation = Distillation(teacher, student)
+    assert (distillation.losses(pictures(), student(pictures())) > maps + 0.1).all()
+
+
+def test_a_network_pruned_twice_may_learn_from_either():
+    first = network(0, 1 / 8)
+    second = prune(first, encoder2=[0, 2, 3, 7, 9], center__0=[1, 4, 5])
+    third = prune(second, encoder2=[1, 4], center__0=[0, 2])
+    assert third.origin.within(first.origin)["encoder2"].tolist() == [2, 9]
+    assert third.origin.within(second.origin)["center.0"].tolist() == [0, 2]
+    assert second.origin.within(third.origin) is None
+    assert not Distillation(network(1, 1 / 4), third).by_channel
+
+
+@pytest.mark.parametrize("pruned", [True, False])
+def test_every_feature_is_taught(pruned):
+    teacher = network(0, 1 / 8)
+    student = prune(teacher, encoder4=[3, 4, 9]) if pruned else network(1, 1 / 16)
     distillation = Distillation(teacher, student)
     distillation.losses(pictures(), student(pictures())).sum().backward()
-    for name in FEATURES:
+    for name in GROUPS if pruned else DECODER:
         weights = next(student.get_submodule(name).parameters())
         assert weights.grad.abs().sum() > 0, name
+
+
+def test_channels_are_compared_by_the_teachers_strength():
+    teacher, student = 3 * torch.ones(2, 4, 5, 5), 3 * torch.ones(2, 4, 5, 5)
+    student[1, :2] = 0
+    assert torch.allclose(channel_loss(teacher, student), torch.tensor([0.0, 0.5]))
 
 
 def test_attention_is_where_not_how_much():

@@ -43,12 +43,15 @@ def prune(small_checkpoint, tmp_path, capfd, monkeypatch):
     return run
 
 
-def test_a_pruned_checkpoint_is_pruned_again(prune, tmp_path, small_plan):
+def test_a_pruned_checkpoint_is_pruned_again(prune, tmp_path, small_plan, small_checkpoint):
     once = prune("--sparsity", 0.5)
     assert once == {group: width if group == "remove_artifacts" else width // 2 for group, width in small_plan.items()}
     twice = prune("--prune-remove-artifacts", checkpoint=tmp_path / "out" / "pruned.pt", folder="again")
     assert twice["encoder3"] == 4
     assert twice["remove_artifacts"] == 2
+    before, after = (load_model(path)[0] for path in (small_checkpoint, tmp_path / "again" / "pruned.pt"))
+    assert torch.equal(before.conv1[0].weight[after.origin.kept["encoder1"]], after.conv1[0].weight)
+    assert after.origin.within(load_model(tmp_path / "out" / "pruned.pt")[0].origin)
 
 
 @pytest.mark.parametrize("scope", ["layer", "global"])
@@ -113,6 +116,11 @@ def test_with_frames_everything_is_measured(prune, view, rendered, tmp_path, cap
     assert "recalibrated" in printed
     assert (recalibrated["loss"] == pruned["loss"]) == ("BatchNorms stay" in printed)
     assert (tmp_path / "out" / "channels.png").stat().st_size > 1000
+
+
+def test_channels_that_others_make_up_for_go(prune, view, small_plan):
+    plan = prune("--criterion", "obs", "--sparsity", 0.25, *view)
+    assert plan["encoder4"] == small_plan["encoder4"] * 3 // 4
 
 
 def test_every_group_is_analysed(small_checkpoint, view, tmp_path, capfd):
@@ -239,6 +247,7 @@ def test_groups_are_shown(capfd, small_checkpoint):
         (["--target-macs", 0.9], ["--target-macs", "no channel"]),
         (["--target-macs", 1e-6], ["--target-macs", "out of reach"]),
         (["--criterion", "taylor"], ["taylor", "--train-folder-sample"]),
+        (["--criterion", "obs"], ["obs", "--train-folder-sample"]),
         (["--crop", 96], ["--crop", "--train-folder-sample"]),
         (["--plan", "none.json"], ["none.json"]),
         (["--plan", "none.json", "--scope", "global"], ["--scope", "--plan"]),

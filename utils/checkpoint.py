@@ -1,8 +1,9 @@
 """Checkpoints: one `.pt` file, written atomically, that loads with `torch.load(weights_only=True)`.
 
-Contents: format (version), model (state dict), plan (channel plan), and for a run to go on: optimizer,
-scheduler, scaler, rng, epoch, step, best_score, arguments, metrics. Files of the earlier code are read
-too: a dict with `model_state_dict`, or a bare state dict, pruned or not, with or without `module.`.
+Contents: format (version), model (state dict), plan (channel plan), origin (of a pruned network's channels),
+and for a run to go on: optimizer, scheduler, scaler, rng, epoch, step, best_score, arguments, metrics. Files of
+the earlier code are read too: a dict with `model_state_dict`, or a bare state dict, pruned or not, with or without
+`module.`.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from utils.channels import ORIGINAL_PLAN, plan_of
+from utils.channels import ORIGINAL_PLAN, Origin, plan_of
 from utils.errors import UserError
 from utils.weights import canonical_names, read_weights
 
@@ -37,7 +38,13 @@ def save_checkpoint(path: str | Path, model: nn.Module, *, weights: nn.Module | 
     weights: where the model's tensors are taken from, if not from itself (an average of them).
     """
     state = {name: tensor.detach().cpu() for name, tensor in (weights or model).state_dict().items()}
-    write_atomically(path, {"format": FORMAT, "model": state, "plan": dict(model.plan), **contents})
+    write_atomically(path, {"format": FORMAT, "model": state, **describe_channels(model), **contents})
+
+
+def describe_channels(model: nn.Module) -> dict[str, dict]:
+    """A checkpoint's plan and, of a network that was pruned, origin."""
+    origin = {} if model.origin.plan == model.plan else {"origin": model.origin._asdict()}
+    return {"plan": dict(model.plan), **origin}
 
 
 def write_atomically(path: str | Path, contents: dict) -> None:
@@ -123,6 +130,8 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     try:
         model = FOTSModel() if plan == ORIGINAL_PLAN else FOTSModelPruned(plan)
         model.load_state_dict(state)
+        if "origin" in contents:
+            model.origin = Origin.read(contents.pop("origin"), plan)
     except UserError as error:
         raise UserError(f"{path}: no checkpoint of this network ({error})") from None
     except RuntimeError as error:

@@ -31,8 +31,12 @@ class InputMoments(NamedTuple):
     """(C, C) float64; None where only the mean is known."""
 
 
+Inputs = dict[str, InputMoments]
+"""Of each convolution that reads others, by its name."""
+
+
 @torch.inference_mode()
-def measure_inputs(model: nn.Module, batches: Iterable) -> dict[str, InputMoments]:
+def measure_inputs(model: nn.Module, batches: Iterable) -> Inputs:
     """The moments of each convolution's input over batches (`datasets.Batch`), by the convolution's name."""
     counts, sums, products, hooks = {}, {}, {}, []
     for layer in LAYERS:
@@ -56,7 +60,7 @@ def measure_inputs(model: nn.Module, batches: Iterable) -> dict[str, InputMoment
     }
 
 
-def estimate_inputs(state: Mapping[str, torch.Tensor]) -> dict[str, InputMoments]:
+def estimate_inputs(state: Mapping[str, torch.Tensor]) -> Inputs:
     """The same without data, from the BatchNorms: means only.
 
     A BatchNorm's outputs are taken to be normal with its shift and scale, the parts of a residual stream to be
@@ -83,12 +87,10 @@ def norm_moments(state: Mapping[str, torch.Tensor], layer: Layer) -> tuple[torch
 
     Of a filter that is zero throughout, which always gives the same: that value and 0.
     """
-    scale, shift, mean, variance = (
-        state[f"{layer.norm}.{name}"].double() for name in ("weight", "bias", "running_mean", "running_var")
-    )
+    scale, shift, mean = (state[f"{layer.norm}.{name}"].double() for name in ("weight", "bias", "running_mean"))
     bias = state[f"{layer.conv}.bias"].double() if f"{layer.conv}.bias" in state else 0
     dead = (state[f"{layer.conv}.weight"].flatten(1) == 0).all(1)
-    constant = shift + scale * (bias - mean) / (variance + nn.BatchNorm2d(1).eps).sqrt()
+    constant = shift + norm_gains(state, layer) * (bias - mean)
     return torch.where(dead, constant, shift), torch.where(dead, 0, scale**2)
 
 
@@ -106,7 +108,7 @@ def _rectified(mean: torch.Tensor, variance: torch.Tensor) -> tuple[torch.Tensor
 
 
 def compensate(
-    state: Mapping[str, torch.Tensor], kept: Mapping[str, torch.Tensor], inputs: Mapping[str, InputMoments]
+    state: Mapping[str, torch.Tensor], kept: Mapping[str, torch.Tensor], inputs: Inputs
 ) -> dict[str, torch.Tensor]:
     """The tensors, of the same shapes, whose layers do without the channels that are not kept.
 
@@ -137,10 +139,25 @@ def compensate(
 
 def _regression(covariance: torch.Tensor, keep: torch.Tensor, removed: torch.Tensor) -> torch.Tensor:
     """(removed, kept): the least-squares prediction of the removed channels' deviations from the kept ones'."""
-    among = covariance[keep][:, keep]
-    ridge = (RIDGE * among.diagonal().mean()).clamp(min=1e-12)
-    across = covariance[keep][:, removed]
-    return torch.linalg.solve(among + ridge * torch.eye(len(keep), dtype=among.dtype), across).T
+    return torch.linalg.solve(_with_ridge(covariance[keep][:, keep]), covariance[keep][:, removed]).T
+
+
+def invert(covariance: torch.Tensor) -> torch.Tensor:
+    """The inverse that least squares here go by."""
+    return torch.linalg.inv(_with_ridge(covariance))
+
+
+def _with_ridge(covariance: torch.Tensor) -> torch.Tensor:
+    ridge = (RIDGE * covariance.diagonal().mean()).clamp(min=1e-12)
+    return covariance + ridge * torch.eye(len(covariance), dtype=covariance.dtype)
+
+
+def norm_gains(state: Mapping[str, torch.Tensor], layer: Layer) -> torch.Tensor:
+    """(out,) float64: what a layer's BatchNorm multiplies its convolution's outputs by; 1 where it has none."""
+    if not layer.norm:
+        return torch.ones(len(state[f"{layer.conv}.weight"]), dtype=torch.float64)
+    scale, variance = (state[f"{layer.norm}.{name}"].double() for name in ("weight", "running_var"))
+    return scale / (variance + nn.BatchNorm2d(1).eps).sqrt()
 
 
 @torch.no_grad()

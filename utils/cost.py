@@ -11,6 +11,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from utils.channels import LAYERS
+from utils.inference import for_inference
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -42,9 +43,13 @@ def describe_cost(model: nn.Module, height: int, width: int) -> str:
 
 @torch.inference_mode()
 def milliseconds_per_frame(model: nn.Module, height: int, width: int, repeats: int = 9) -> float:
-    """Median time of the network alone on one frame, after a warm-up, on the model's device."""
+    """Median time of the network alone on one frame, after a warm-up, on the model's device.
+
+    The network is timed as `utils.detector.Detector` uses it: batch norms folded, channels_last.
+    """
     device = next(model.parameters()).device
-    image = torch.zeros(1, 3, height, width, device=device)
+    model = for_inference(model, device)
+    image = torch.zeros(1, 3, height, width, device=device).contiguous(memory_format=torch.channels_last)
     times = []
     for _ in range(repeats + 2):
         start = time.perf_counter()

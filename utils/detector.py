@@ -8,7 +8,6 @@
 `test_sample.py` and validation look at frames through the same functions.
 """
 
-import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -16,7 +15,6 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from utils.augmentation import NetworkInput, WholeFrame, invert, pad, transform_points
 from utils.checkpoint import load_model
@@ -24,6 +22,7 @@ from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, decode
 from utils.errors import UserError
 from utils.geometry import signed_areas
 from utils.images import read_image
+from utils.inference import for_inference
 from utils.maps import Prediction, hide_padding, normalise
 
 
@@ -51,7 +50,7 @@ class Detector:
         self.view = WholeFrame(short_side)
         self.thresholds = score_threshold, nms_threshold
         self.device = torch.device(device)
-        self.model = fold_batch_norms(model).to(self.device, memory_format=torch.channels_last)
+        self.model = for_inference(model, self.device)
 
     def detect(self, image: np.ndarray | str | Path) -> tuple[np.ndarray, np.ndarray]:
         """Word quads (K, 4, 2) float32 in the image's pixels, clockwise from top-left, within the image, and
@@ -107,16 +106,3 @@ def to_frame(quads: np.ndarray, scores: np.ndarray, view: View) -> tuple[np.ndar
     quads = np.clip(transform_points(quads, back), 0, last)
     inside = signed_areas(quads) > 0
     return quads[inside].astype(np.float32), scores[inside]
-
-
-def fold_batch_norms(model: nn.Module) -> nn.Module:
-    """A copy in eval mode whose convolutions do their batch norms' work: the same outputs, less time."""
-    model = copy.deepcopy(model).eval()
-    for parent in list(model.modules()):
-        before = None
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.BatchNorm2d) and isinstance(before, tuple):
-                setattr(parent, before[0], fuse_conv_bn_eval(before[1], child))
-                setattr(parent, name, nn.Identity())
-            before = (name, child) if isinstance(child, nn.Conv2d) else None
-    return model.requires_grad_(False)

@@ -1,7 +1,8 @@
-"""Knowledge distillation: a smaller network learns to give a trained one's maps and decoder features.
+"""Knowledge distillation: a smaller network learns to give a trained one's maps and features.
 
-Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), for the maps; for the features attention
-transfer (Zagoruyko and Komodakis, ICLR 2017), which compares networks of any widths.
+Hinton et al., "Distilling the Knowledge in a Neural Network" (2015), for the maps. Features are compared channel by
+channel ("FitNets", Romero et al., ICLR 2015) where the smaller network was pruned from its teacher, whose channels it
+has; else by attention transfer (Zagoruyko and Komodakis, ICLR 2017), which compares networks of any widths.
 """
 
 import torch
@@ -11,21 +12,30 @@ from torch import nn
 from utils.loss_sums import ANGLE_WEIGHT
 from utils.maps import Prediction, box_and_angle_loss
 
-FEATURES = ("decoder4", "decoder3", "decoder2", "decoder1", "remove_artifacts")
-"""Whose outputs are compared."""
+DECODER = ("decoder4", "decoder3", "decoder2", "decoder1", "remove_artifacts")
+"""Modules whose outputs are compared by where they are strong."""
+
+GROUPS = ("encoder1", "encoder2", "encoder3", "encoder4", "center.1", "decoder4.squeeze", "decoder3.squeeze",
+          "decoder2.squeeze", "decoder1.squeeze", "remove_artifacts")  # fmt: skip
+"""Channel groups, each the output of the module of its name, that are compared channel by channel."""
 
 
 class Distillation:
     """A trained network beside the one that learns from it; `losses` is zero where they agree.
 
     teacher is put into eval mode and gets no gradients. Both are `model.FOTSModel`, at widths of their own.
+    by_channel: features are compared channel by channel, not by attention.
     """
 
     def __init__(self, teacher: nn.Module, student: nn.Module):
         self.teacher = teacher.eval().requires_grad_(False)
+        channels = student.origin.within(teacher.origin)
+        self.by_channel = channels is not None
+        device = next(teacher.parameters()).device
+        self._channels = {name: channels[name].to(device) for name in GROUPS} if self.by_channel else {}
         self._features: tuple[dict, dict] = ({}, {})
         for network, kept in zip((teacher, student), self._features, strict=True):
-            for name in FEATURES:
+            for name in GROUPS if self.by_channel else DECODER:
                 network.get_submodule(name).register_forward_hook(
                     lambda _module, _inputs, output, kept=kept, name=name: kept.__setitem__(name, output)
                 )
@@ -35,8 +45,13 @@ class Distillation:
         with torch.no_grad():
             teacher = self.teacher(images)
         losses = map_losses(student, teacher)
-        for name in FEATURES:
-            losses = losses + attention_loss(*(kept.pop(name) for kept in self._features))
+        theirs, ours = self._features
+        for name in list(ours):
+            features = theirs.pop(name), ours.pop(name)
+            if self.by_channel:
+                losses = losses + channel_loss(features[0][:, self._channels[name]], features[1])
+            else:
+                losses = losses + attention_loss(*features)
         return losses
 
 
@@ -51,6 +66,12 @@ def map_losses(student: Prediction, teacher: Prediction) -> torch.Tensor:
     iou, angle = box_and_angle_loss(student, teacher)
     divergence = _mean(crossed - entropy, text) + _mean(crossed - entropy, 1 - text)
     return divergence + _mean(iou + ANGLE_WEIGHT * angle, text)
+
+
+def channel_loss(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:
+    """(N,) mean squared difference of two feature maps (N, C, h, w), as a share of the teacher's mean square."""
+    difference = (student.float() - teacher.float()).square().flatten(1).mean(1)
+    return difference / teacher.float().square().flatten(1).mean(1).clamp(min=1e-6)
 
 
 def attention_loss(teacher: torch.Tensor, student: torch.Tensor) -> torch.Tensor:

@@ -11,17 +11,21 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import nn
 
-from utils.channels import LAYERS, ORIGINAL_PLAN
+from utils.channels import LAYERS, ORIGINAL_PLAN, Layer, plan_of
+from utils.compensation import Inputs, invert, norm_gains
 from utils.maps import normalise
 
 Scores = dict[str, torch.Tensor]
 """One score for each channel, by channel group."""
 
-CRITERIA = ("l1", "l2", "bn", "taylor", "fpgm", "random")
+CRITERIA = ("l1", "l2", "bn", "taylor", "obs", "fpgm", "random")
+
+MEASURED = ("taylor", "obs")
+"""Those that need training frames."""
 
 
 def score_weights(state: Mapping[str, torch.Tensor], criterion: str, seed: int = 0) -> Scores:
-    """Scores from a network's tensors alone; `criterion`: any but taylor.
+    """Scores from a network's tensors alone; `criterion`: any that is not MEASURED.
 
     l1, l2: norm of the filter (Li et al., ICLR 2017). bn: BatchNorm's scale (Liu et al., "Network
     Slimming", ICCV 2017). fpgm: the filter's distances to the convolution's others, summed, so that those
@@ -68,3 +72,56 @@ def score_taylor(model: nn.Module, batches: Iterable, loss: Callable) -> Scores:
             changes[group] = changes.get(group, 0) + scale + shift
         totals = {group: totals.get(group, 0) + changes[group].double() ** 2 for group in ORIGINAL_PLAN}
     return totals
+
+
+def score_obs(state: Mapping[str, torch.Tensor], inputs: Inputs) -> Scores:
+    """What the layers that read a channel lose with it, although the channels that are left make up for it.
+
+    From each group channels go one by one, each time the one that costs least: the share of its readers' outputs
+    that least squares (`utils.compensation.compensate`) do not give back. A channel's score is what its going costs.
+    "Optimal Brain Surgeon" (Hassibi and Stork, NIPS 1992), layer by layer (Dong et al., NIPS 2017) and for
+    whole channels (Kurtic et al., "ZipLM", NeurIPS 2023). inputs: from `utils.compensation.measure_inputs`.
+    """
+    inverses = {name: invert(moments.covariance) for name, moments in inputs.items()}
+    readers: dict[str, list] = {group: [] for group in ORIGINAL_PLAN}
+    widths = plan_of(state)
+    for layer in LAYERS:
+        if not layer.reads:
+            continue
+        taken = _taken(state, layer)
+        taken /= (taken * inputs[layer.conv].covariance).sum().clamp(min=1e-30)
+        places = torch.tensor([widths[group] for group in layer.reads]).cumsum(0)
+        for group, end in zip(layer.reads, places.tolist(), strict=True):
+            own = slice(end - widths[group], end)
+            readers[group].append((taken[own, own].clone(), inverses[layer.conv][own, own].clone()))
+    return {group: _costs_of_going(readers[group]) for group in ORIGINAL_PLAN}
+
+
+def _taken(state: Mapping[str, torch.Tensor], layer: Layer) -> torch.Tensor:
+    """(C, C) float64: the products of what a layer's weights take from its inputs, summed over its outputs."""
+    weight = state[f"{layer.conv}.weight"].double().flatten(2) * norm_gains(state, layer).view(-1, 1, 1)
+    weight = weight.transpose(0, 1).flatten(1)
+    return weight @ weight.T
+
+
+def _costs_of_going(readers: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:
+    """One group's scores. readers: what each takes and its inputs' inverse covariance, both (C, C); used up."""
+    width = len(readers[0][0])
+    scores = torch.zeros(width, dtype=torch.float64)
+    gone = torch.zeros(width, dtype=torch.bool)
+    highest = 0.0
+    for _ in range(width):
+        costs = sum(taken.diagonal() / inverse.diagonal() for taken, inverse in readers).masked_fill(gone, torch.inf)
+        cost, channel = (value.item() for value in costs.min(0))
+        # what goes later never counts less, and a little more where it would count the same
+        highest = max(cost, highest * (1 + 1e-9), 1e-30)
+        scores[channel] = highest
+        gone[channel] = True
+        for taken, inverse in readers:
+            # how the others tell of it, which goes into their weights
+            told = inverse[channel] / inverse[channel, channel]
+            before = taken[channel] - told * (taken[channel, channel] / 2)
+            taken.addr_(told, before, alpha=-1).addr_(before, told, alpha=-1)
+            inverse.addr_(told, inverse[channel].clone(), alpha=-1)
+            inverse[channel, channel] = 1.0
+    return scores

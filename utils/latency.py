@@ -69,7 +69,8 @@ def _measure(conv: nn.Conv2d, size: tuple[int, int], narrow_in: bool, narrow_out
             inputs = max(1, round(conv.in_channels * read)) if narrow_in else conv.in_channels
             outputs = max(1, round(conv.out_channels * written)) if narrow_out else conv.out_channels
             small = nn.Conv2d(inputs, outputs, conv.kernel_size, conv.stride, conv.padding)
-            image = torch.zeros(1, inputs, *size)
+            small.to(memory_format=torch.channels_last)
+            image = torch.zeros(1, inputs, *size).contiguous(memory_format=torch.channels_last)
             row.append(_least_milliseconds(lambda small=small, image=image: small(image)))
         rows.append(row)
     return torch.tensor(rows)

@@ -14,7 +14,7 @@ from utils.cli import (
     option,
     whole_number,
 )
-from utils.importance import CRITERIA
+from utils.importance import CRITERIA, MEASURED
 from utils.train_options import parse_args as parse_training_line
 
 SPARSITY, FRAMES = 0.5, 256
@@ -137,8 +137,9 @@ def check_frames(parser: Parser, args: argparse.Namespace, refuse) -> None:
     if not has_frames:
         needs = "needs training frames: --train-folder-syn, --train-folder-sample, or both"
         refuse(("recalibrate", "batch_size", *VIEW), needs)
-        if args.criterion == "taylor" or args.reconstruct == "linear":
-            parser.error(f"{'--criterion taylor' if args.criterion == 'taylor' else '--reconstruct linear'} {needs}")
+        if args.criterion in MEASURED or args.reconstruct == "linear":
+            asked = f"--criterion {args.criterion}" if args.criterion in MEASURED else "--reconstruct linear"
+            parser.error(f"{asked} {needs}")
         if args.criterion != "random":
             refuse(("seed",), "is of the frames' draw and of --criterion random")
     if args.target == "analyse" and not has_frames and not args.test_folder_sample:
@@ -149,7 +150,7 @@ def check_frames(parser: Parser, args: argparse.Namespace, refuse) -> None:
         if not has_frames:
             refuse(("cache_dir",), "has no effect without a dataset")
     args.reconstruct = args.reconstruct or ("linear" if has_frames else "mean")
-    if args.recalibrate == 0 and has_frames and args.criterion != "taylor" and args.reconstruct == "zero":
+    if args.recalibrate == 0 and has_frames and args.criterion not in MEASURED and args.reconstruct == "zero":
         parser.error("--recalibrate 0 --reconstruct zero: nothing would be done with the training frames; drop them")
     args.frames = (args.recalibrate or FRAMES) if has_frames else 0
     args.recalibrates = has_frames and args.recalibrate != 0 and args.target not in ("analyse", "zeroed")

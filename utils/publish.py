@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from utils.checkpoint import FORMAT, load_model, write_atomically
+from utils.checkpoint import FORMAT, describe_channels, load_model, write_atomically
 from utils.cli import Parser, given_path, number, option
 from utils.decode import SCORE_THRESHOLD
 from utils.errors import UserError, run_script
@@ -36,7 +36,7 @@ def publish(source: Path, destination: Path, score_threshold: float = SCORE_THRE
     kept = {name: contents[name] for name in KEPT if name in contents}
     if score_threshold != SCORE_THRESHOLD:
         kept.pop("metrics", None)
-    write_atomically(destination, {"format": FORMAT, "model": state, "plan": dict(model.plan), **kept})
+    write_atomically(destination, {"format": FORMAT, "model": state, **describe_channels(model), **kept})
 
 
 def main() -> None:

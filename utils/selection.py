@@ -51,13 +51,13 @@ def choose_within(
     """
     low, high = 0.0, 1.0
     best = choose_share(scores, high, rules)
-    if (least := cost(_plan(best))) > target:
+    if (least := cost(plan_of_kept(best))) > target:
         raise UserError(f"{what}: out of reach, the narrowest network costs {least:.4g} of the same unit; "
                         "give more, or a lower --min-channels or --round-to")  # fmt: skip
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
         kept = choose_share(scores, middle, rules)
-        if cost(_plan(kept)) <= target:
+        if cost(plan_of_kept(kept)) <= target:
             best, high = kept, middle
         else:
             low = middle
@@ -72,7 +72,8 @@ def choose_plan(scores: Scores, plan: Mapping[str, int]) -> Kept:
     return {group: values.topk(plan[group]).indices.sort().values for group, values in scores.items()}
 
 
-def _plan(kept: Kept) -> dict[str, int]:
+def plan_of_kept(kept: Kept) -> dict[str, int]:
+    """How many channels of each group stay."""
     return {group: len(channels) for group, channels in kept.items()}
 
 
