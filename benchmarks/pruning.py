@@ -13,6 +13,7 @@ them.
 """
 
 import argparse
+import copy
 import csv
 import statistics
 import subprocess
@@ -29,7 +30,7 @@ from loss import loss_sums
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
 from utils.augmentation import WholeFrame
-from utils.channels import plan_of, uniform_plan
+from utils.channels import LAYERS, uniform_plan
 from utils.checkpoint import load_model, save_checkpoint
 from utils.cli import (
     Parser,
@@ -48,7 +49,7 @@ from utils.importance import CRITERIA
 from utils.prune_options import VIEW
 from utils.results import format_table
 from utils.run_folder import append_row
-from utils.selection import Rules, choose_share
+from utils.selection import Kept, Rules, choose_share
 from utils.validation import evaluate_frames, validate
 
 PLAIN, PEER = "plain", "torch-pruning"
@@ -131,14 +132,13 @@ def measure(args, options, method: str, sparsity: float, model, frames, inputs, 
     torch.manual_seed(0)
     after = ""
     if method == PEER:
-        pruned = prune_with_peer(load_model(args.pretrain_model)[0], sparsity)
+        kept = choose_with_peer(model, sparsity)
     else:
         options.criterion = "l1" if method == PLAIN else method
         scores = prune.score_channels(options, model, frames, inputs)
         kept = choose_share(scores, sparsity, Rules(whole=("remove_artifacts",)))
-        options.reconstruct = "zero" if method == PLAIN else "linear"
-        state = prune.reconstruct(options, model.state_dict(), kept, inputs)
-        pruned = prune.Pruned(model, state, kept).network
+    options.reconstruct = "linear" if method in CRITERIA else "zero"
+    pruned = prune.Pruned(model, prune.reconstruct(options, model.state_dict(), kept, inputs), kept).network
     before = best_hmean(pruned, test_loader)
     if method in CRITERIA:
         prune.recalibrate_if_better(pruned, frames)
@@ -154,9 +154,14 @@ def best_hmean(model: nn.Module, loader: DataLoader) -> float:
     return max(evaluate_frames(found.frames, words).hmean for words in found.sweep.values())
 
 
-def prune_with_peer(model: nn.Module, sparsity: float) -> FOTSModelPruned:
+def choose_with_peer(model: nn.Module, sparsity: float) -> Kept:
+    """The channels that torch-pruning keeps. It takes their running means along, where their numbers are put."""
     import torch_pruning
 
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.copy_(torch.arange(module.num_features))
     whole_layers = [model.remove_artifacts, model.confidence, model.distances, model.angle]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -165,10 +170,8 @@ def prune_with_peer(model: nn.Module, sparsity: float) -> FOTSModelPruned:
             pruning_ratio=sparsity, ignored_layers=whole_layers,
         )  # fmt: skip
         pruner.step()
-    state = model.state_dict()
-    pruned = FOTSModelPruned(plan_of(state))
-    pruned.load_state_dict(state)
-    return pruned.eval()
+    norms = {layer.writes: layer.norm for layer in LAYERS if layer.writes}
+    return {group: model.get_submodule(norm).running_mean.long() for group, norm in norms.items()}
 
 
 def fine_tune(args: argparse.Namespace, pruned: FOTSModelPruned, name: str, teacher: list[str]) -> nn.Module:
