@@ -309,14 +309,20 @@ class TestLearning:
         refuses(*line, "--ema", 0, parts=["--ema"])
         refuses(*line, "--clip-grad", 0, parts=["--clip-grad"])
 
-    def test_a_teacher(self, tmp_path, run_script, refuses, line, small_plan):
-        """The whole network's, of other widths than the student's; also through a stop and a resume."""
+    @pytest.mark.parametrize("pruned", [True, False])
+    def test_a_teacher(self, tmp_path, run_script, refuses, data_line, line, pruned):
+        """The network before pruning, or one of other widths; also through a stop and a resume."""
         torch.manual_seed(1)
         teacher = tmp_path / "teacher.pt"
         save_checkpoint(teacher, FOTSModelPruned(uniform_plan(1 / 8, keep=())))
+        if pruned:
+            run_script("prune.py", "--pretrain-model", teacher, "--save-dir", tmp_path)
+            line = (*data_line, "--pretrain-model", tmp_path / "pruned.pt", "--prune")
         whole, stopped = tmp_path / "whole", tmp_path / "stopped"
         done = run_script(*line, "--epoch", 3, "--teacher", teacher, "--save-dir", whole)
         assert str(teacher) in done.stdout
+        assert ("channel by channel" in done.stdout) == pruned
+        assert load_model(whole / "last.pt")[0].origin.within(load_model(teacher)[0].origin) or not pruned
         losses = [float(row["train_distillation"]) for row in rows(whole)]
         assert losses[0] > losses[-1] > 0
         process = start(*line, "--epoch", 3, "--teacher", teacher, "--save-dir", stopped)
