@@ -222,18 +222,20 @@ def choose_by_latency(args, model: nn.Module, scores: Scores, rules: Rules, left
         network = Pruned(model, model.state_dict(), tried).network
         measured = milliseconds_per_frame(network, *args.size)
         print(f"  {sum(network.plan.values()):,} channels: measured {measured:.1f} ms")
+        nothing_wider, nothing_narrower = measured <= goal and aim >= high, measured > goal and aim == narrowest
         if measured <= goal:
             kept, low = tried, aim
         else:
             high = aim
-        if CLOSE * goal <= measured <= goal or aim == high == narrowest:
+        if CLOSE * goal <= measured <= goal or nothing_wider or nothing_narrower:
             break
         aim *= (1 + CLOSE) / 2 * goal / measured
         if not low < aim < high:
             aim = (low + high) / 2
     choose_device(0)
     if kept is None:
-        raise UserError(f"{what}: out of reach, {measured:.1f} ms measured at last; give more")
+        raise UserError(f"{what}: out of reach, the last network tried takes {measured:.1f}; "
+                        "give more, or a lower --min-channels or --round-to")  # fmt: skip
     return kept
 
 

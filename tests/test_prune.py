@@ -5,7 +5,16 @@ import torch
 from torch import fx
 
 from model_pruned import FOTSModelPruned
-from utils.channels import HEADS, LAYERS, ORIGINAL_PLAN, describe_groups, plan_of, select_channels, uniform_plan
+from utils.channels import (
+    HEADS,
+    LAYERS,
+    ORIGINAL_PLAN,
+    describe_groups,
+    input_places,
+    plan_of,
+    select_channels,
+    uniform_plan,
+)
 from utils.compensation import InputMoments, compensate, estimate_inputs, norm_gains
 from utils.importance import CRITERIA, MEASURED, score_obs, score_weights
 from utils.selection import Rules, choose_share
@@ -187,8 +196,8 @@ def lost_share(state, inputs, kept) -> float:
     for layer in LAYERS:
         if not any(removed[group] for group in layer.reads):
             continue
-        starts = [sum(whole[group] for group in layer.reads[:place]) for place in range(len(layer.reads))]
-        gone = [start + channel for group, start in zip(layer.reads, starts, strict=True) for channel in removed[group]]
+        places = input_places(layer, whole)
+        gone = [place.start + channel for group, place in places.items() for channel in removed[group]]
         before = state[f"{layer.conv}.weight"].flatten(2) * norm_gains(state, layer).view(-1, 1, 1)
         after = changed[f"{layer.conv}.weight"].flatten(2) * norm_gains(state, layer).view(-1, 1, 1)
         after[:, gone] = 0

@@ -246,6 +246,8 @@ def test_groups_are_shown(capfd, small_checkpoint):
         (["--sparsity", 0.5, "--target-macs", 0.2], ["--sparsity", "--target-macs", "exclude"]),
         (["--target-macs", 0.9], ["--target-macs", "no channel"]),
         (["--target-macs", 1e-6], ["--target-macs", "out of reach"]),
+        (["--target-latency", 0.011, "--size", 64, 64], ["--target-latency 0.011", "out of reach"]),
+        (["--target-latency", 1e6, "--size", 64, 64], ["--target-latency", "no channel"]),
         (["--criterion", "taylor"], ["taylor", "--train-folder-sample"]),
         (["--criterion", "obs"], ["obs", "--train-folder-sample"]),
         (["--crop", 96], ["--crop", "--train-folder-sample"]),

@@ -5,6 +5,7 @@ add to it), or the output of a single convolution. A channel plan says how many 
 `{"encoder1": 64, "encoder1.0.conv1": 64, ...}`, whole numbers by group name.
 """
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -145,12 +146,17 @@ class Origin(NamedTuple):
         return {group: torch.searchsorted(other.kept[group], channels) for group, channels in self.kept.items()}
 
 
+def input_places(layer: Layer, widths: Mapping[str, int]) -> dict[str, slice]:
+    """Where each group that a layer reads stands in its concatenated input."""
+    ends = itertools.accumulate(widths[group] for group in layer.reads)
+    return {group: slice(end - widths[group], end) for group, end in zip(layer.reads, ends, strict=True)}
+
+
 def kept_inputs(layer: Layer, widths: Mapping[str, int], kept: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Where the kept channels stand in a layer's concatenated input; the image's three for the first layer."""
     if not layer.reads:
         return torch.arange(3)
-    starts = [sum(widths[group] for group in layer.reads[:place]) for place in range(len(layer.reads))]
-    return torch.cat([kept[group] + start for group, start in zip(layer.reads, starts, strict=True)])
+    return torch.cat([kept[group] + place.start for group, place in input_places(layer, widths).items()])
 
 
 def tensor_indices(
@@ -200,8 +206,8 @@ def describe_groups(widths: Mapping[str, int]) -> list[list[str]]:
         readers = []
         for layer in LAYERS:
             if group in layer.reads:
-                start = sum(widths[other] for other in layer.reads[: layer.reads.index(group)])
-                readers.append(f"{layer.conv}[{start}:{start + width}]")
+                place = input_places(layer, widths)[group]
+                readers.append(f"{layer.conv}[{place.start}:{place.stop}]")
         for place in range(max(len(writers), len(readers))):
             first = [group, str(width)] if place == 0 else ["", ""]
             rows.append([*first, *("".join(names[place : place + 1]) for names in (writers, readers))])

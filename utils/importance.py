@@ -2,7 +2,7 @@
 
 A group's score is combined over all convolutions that write it: a channel of a residual stream goes only
 as a whole. What a criterion says of one convolution is divided by its mean, so that convolutions, and groups,
-are comparable; `taylor` needs no such thing, its unit is the loss.
+are comparable; `taylor` and `obs` need no such thing, their units are the loss and a share of what is read.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 import torch
 from torch import nn
 
-from utils.channels import LAYERS, ORIGINAL_PLAN, Layer, plan_of
+from utils.channels import LAYERS, ORIGINAL_PLAN, Layer, input_places, plan_of
 from utils.compensation import Inputs, invert, norm_gains
 from utils.maps import normalise
 
@@ -77,8 +77,9 @@ def score_taylor(model: nn.Module, batches: Iterable, loss: Callable) -> Scores:
 def score_obs(state: Mapping[str, torch.Tensor], inputs: Inputs) -> Scores:
     """What the layers that read a channel lose with it, although the channels that are left make up for it.
 
-    From each group channels go one by one, each time the one that costs least: the share of its readers' outputs
-    that least squares (`utils.compensation.compensate`) do not give back. A channel's score is what its going costs.
+    From each group channels go one by one, each time the one that costs least: the share of the variance of a reader's
+    outputs that least squares (`utils.compensation.compensate`) do not give back, summed over readers. A channel's
+    score is what its going costs.
     "Optimal Brain Surgeon" (Hassibi and Stork, NIPS 1992), layer by layer (Dong et al., NIPS 2017) and for
     whole channels (Kurtic et al., "ZipLM", NeurIPS 2023). inputs: from `utils.compensation.measure_inputs`.
     """
@@ -90,9 +91,7 @@ def score_obs(state: Mapping[str, torch.Tensor], inputs: Inputs) -> Scores:
             continue
         taken = _taken(state, layer)
         taken /= (taken * inputs[layer.conv].covariance).sum().clamp(min=1e-30)
-        places = torch.tensor([widths[group] for group in layer.reads]).cumsum(0)
-        for group, end in zip(layer.reads, places.tolist(), strict=True):
-            own = slice(end - widths[group], end)
+        for group, own in input_places(layer, widths).items():
             readers[group].append((taken[own, own].clone(), inverses[layer.conv][own, own].clone()))
     return {group: _costs_of_going(readers[group]) for group in ORIGINAL_PLAN}
 
