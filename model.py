@@ -15,9 +15,10 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from utils.channels import HEADS, ORIGINAL_PLAN, Origin, check_plan
+from utils.channels import HEADS, ORIGINAL_PLAN, check_plan
 from utils.errors import UserError
 from utils.maps import MAX_DISTANCE, Prediction
+from utils.origin import Origin
 from utils.weights import canonical_names, read_weights
 
 INITIAL_DISTANCE = 40.0
@@ -37,7 +38,7 @@ class FOTSModel(nn.Module):
     def __init__(self, backbone_weights: str = "none", *, plan: Mapping[str, int] = ORIGINAL_PLAN):
         super().__init__()
         self.plan = plan = check_plan(plan)
-        self.origin = Origin.own(plan)
+        self.origin = Origin.new(plan)
         stem = plan["encoder1"]
         self.conv1 = nn.Sequential(nn.Conv2d(3, stem, 7, 2, 3, bias=False), nn.BatchNorm2d(stem), nn.ReLU(True))
         self.encoder1 = _encoder_stage(plan, "encoder1", "encoder1", stride=1)

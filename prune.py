@@ -18,6 +18,7 @@ import copy
 import itertools
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import nn
@@ -48,7 +49,7 @@ from utils.sensitivity import analyse, draw, write_csv
 from utils.validation import validate
 from utils.zeroed import varying_channels
 
-TRIES, CLOSE = 7, 0.93
+TRIES, CLOSE = 6, 0.93
 """Whole networks that --target-latency measures at most; the share of the target that is near enough to it."""
 
 
@@ -155,8 +156,10 @@ def score_channels(args: argparse.Namespace, model: nn.Module, frames: list[Batc
     return score_weights(model.state_dict(), args.criterion, args.seed)
 
 
-def see_inputs(model: nn.Module, frames: list[Batch]) -> Inputs:
-    """What the layers read, from training frames or, without any, from the BatchNorms."""
+def see_inputs(args: argparse.Namespace, model: nn.Module, frames: list[Batch]) -> Inputs:
+    """What the layers read, from training frames or, without any, from the BatchNorms; {} if nobody asks for it."""
+    if args.reconstruct == "zero" and args.criterion != "obs":
+        return {}
     return measure_inputs(model, frames) if frames else estimate_inputs(model.state_dict())
 
 
@@ -167,7 +170,7 @@ def prune_once(args: argparse.Namespace, model: nn.Module, frames: list[Batch], 
         state, kept = varying_channels(state)
         inputs = estimate_inputs(state)
     else:
-        inputs = see_inputs(model, frames)
+        inputs = see_inputs(args, model, frames)
         kept = choose_channels(args, model, score_channels(args, model, frames, inputs), step)
     if all(len(channels) == model.plan[group] for group, channels in kept.items()):
         value = getattr(args, args.target)
@@ -205,42 +208,53 @@ def choose_channels(args: argparse.Namespace, model: nn.Module, scores: Scores, 
     return choose_within(scores, cost, goal, rules, what)
 
 
+class Trial(NamedTuple):
+    """A choice of channels, and the milliseconds of its network by the table and by measurement."""
+
+    kept: Kept
+    expected: float
+    measured: float
+
+
 def choose_by_latency(args, model: nn.Module, scores: Scores, rules: Rules, left: int, what: str) -> Kept:
-    """The widest of a few networks that takes no longer than asked for; a table of layer times says which to try."""
+    """The widest of a few networks that takes no longer than asked for.
+
+    A table of layer times says which to try: between a network that is fast enough and one that is not, times are
+    taken to go as in the table.
+    """
     choose_device(0)
     if args.threads:
         torch.set_num_threads(args.threads)
     print(f"{what}: measuring the layers, {torch.get_num_threads()} threads", flush=True)
-    table, now = LayerTimes(model, *args.size), milliseconds_per_frame(model, *args.size)
-    table.correct(model.plan, now)
-    goal = now * share_of_step(args.target_latency / now, 1, left)
-    narrowest = table.milliseconds(plan_of_kept(choose_share(scores, 1.0, rules)))
-    kept, low, aim, high = None, narrowest, goal, table.milliseconds(model.plan)
-    for _ in range(TRIES):
-        aim = max(aim, narrowest)
-        tried = choose_within(scores, table.milliseconds, aim, rules, what)
-        network = Pruned(model, model.state_dict(), tried).network
+
+    def trial(kept: Kept) -> Trial:
+        network = Pruned(model, model.state_dict(), kept).network
         measured = milliseconds_per_frame(network, *args.size)
-        print(f"  {sum(network.plan.values()):,} channels: measured {measured:.1f} ms")
-        nothing_wider, nothing_narrower = measured <= goal and aim >= high, measured > goal and aim == narrowest
-        if measured <= goal:
-            kept, low = tried, aim
-        else:
-            high = aim
-        if CLOSE * goal <= measured <= goal or nothing_wider or nothing_narrower:
-            break
-        aim *= (1 + CLOSE) / 2 * goal / measured
-        if not low < aim < high:
-            aim = (low + high) / 2
-    choose_device(0)
-    if kept is None:
-        raise UserError(f"{what}: out of reach, the last network tried takes {measured:.1f}; "
+        print(f"  {sum(network.plan.values()):,} channels: {measured:.1f} ms", flush=True)
+        return Trial(kept, table.milliseconds(network.plan), measured)
+
+    table = LayerTimes(model, *args.size)
+    narrow, wide = (trial(choose_share(scores, share, rules)) for share in (1.0, 0.0))
+    goal = wide.measured * share_of_step(args.target_latency / wide.measured, 1, left)
+    if narrow.measured > goal:
+        raise UserError(f"{what}: out of reach, the narrowest network takes {narrow.measured:.3g}; "
                         "give more, or a lower --min-channels or --round-to")  # fmt: skip
-    return kept
+    for _ in range(TRIES if wide.measured > goal else 0):
+        way = ((1 + CLOSE) / 2 * goal - narrow.measured) / (wide.measured - narrow.measured)
+        expected = narrow.expected + min(max(way, 0.05), 0.95) * (wide.expected - narrow.expected)
+        kept = choose_within(scores, table.milliseconds, expected, rules, what)
+        if plan_of_kept(kept) in (plan_of_kept(narrow.kept), plan_of_kept(wide.kept)):
+            break
+        tried = trial(kept)
+        narrow, wide = (tried, wide) if tried.measured <= goal else (narrow, tried)
+        if narrow.measured >= CLOSE * goal:
+            break
+    choose_device(0)
+    return wide.kept if wide.measured <= goal else narrow.kept
 
 
 def analyse_groups(args: argparse.Namespace, model: nn.Module, frames: list[Batch], test_loader) -> None:
-    inputs, state = see_inputs(model, frames), model.state_dict()
+    inputs, state = see_inputs(args, model, frames), model.state_dict()
     scores = score_channels(args, model, frames, inputs)
 
     def measure(kept: Kept | None) -> dict[str, float]:

@@ -8,8 +8,7 @@ best of a few score thresholds, which pruning and short training move. Against t
 MagnitudePruner with its own importance; and *plain*: uniform L1, the channels taken out and nothing else, fine-tuned
 without a teacher. `remove_artifacts` and the heads are left whole by all.
 
-Every row goes to pruning.csv in --save-dir as soon as it is measured; a run that is started again goes on after
-them.
+Every row goes to pruning.csv in --save-dir as soon as it is measured; the same line started again goes on after them.
 """
 
 import argparse
@@ -55,6 +54,7 @@ from utils.validation import evaluate_frames, validate
 PLAIN, PEER = "plain", "torch-pruning"
 RATIOS = 0.25, 0.5, 0.75
 COLUMNS = "method", "sparsity", "pruned", "recalibrated", "finetuned"
+SETTINGS = "pretrain_model", "test_folder_sample", "val_short_side", "recalibrate", "epochs", "lr", "batch_size"
 THRESHOLDS = 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95
 SPEED_SIZE, SPEED_ROUNDS = (288, 512), 9
 
@@ -64,7 +64,9 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     args.save_dir.mkdir(parents=True, exist_ok=True)
     table = args.save_dir / "pruning.csv"
-    done = {(row["method"], float(row["sparsity"])) for row in read_rows(table)}
+    settings = " ".join([*(str(getattr(args, name)) for name in SETTINGS), *data_words(args)])
+    rows = [row for row in read_rows(table) if row["settings"] == settings]
+    done = {(row["method"], float(row["sparsity"])) for row in rows}
     options = prune.parse_args(prune_line(args))
     model, _ = load_model(args.pretrain_model)
     test_loader = prune.open_test_frames(options)
@@ -76,11 +78,10 @@ def main() -> None:
         for method in args.methods:
             if (method, sparsity) not in done:
                 row = measure(args, options, method, sparsity, model, frames, inputs, test_loader)
-                append_row(table, {"method": method, "sparsity": sparsity, **row})
+                rows.append({"method": method, "sparsity": sparsity, **row, "settings": settings})
+                append_row(table, rows[-1])
                 print(row, flush=True)
-    rows = [[name, row["sparsity"], *(cell[:5] for cell in list(row.values())[2:])]
-            for row in read_rows(table) for name in (row["method"],)]  # fmt: skip
-    print(format_table([list(COLUMNS), *rows]))
+    print(format_table([list(COLUMNS), *([str(row[name])[:13] for name in COLUMNS] for row in rows)]))
     times = {"original": FOTSModel()} | {f"sparsity {1 - share:g}": FOTSModelPruned(uniform_plan(share))
                                          for share in (0.75, 0.5, 0.25)}  # fmt: skip
     print(format_table(time_networks(times)))

@@ -13,9 +13,10 @@ import torchvision
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
 from tests.conftest import ROOT
-from utils.channels import ORIGINAL_PLAN, Origin, uniform_plan
+from utils.channels import ORIGINAL_PLAN, uniform_plan
 from utils.checkpoint import load_model, restore_optimizer, save_checkpoint, write_atomically
 from utils.errors import UserError
+from utils.publish import publish
 
 IMAGE = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -64,19 +65,39 @@ def test_ours_load_under_weights_only(tmp_path, half):
     assert (others["epoch"], others["best_score"]) == (3, 0.5)
 
 
-def test_a_pruned_networks_origin_is_kept(tmp_path, half):
+def test_a_pruned_networks_origin_is_kept(tmp_path, half, original):
     model = FOTSModelPruned(half.plan)
     kept = {group: torch.arange(ORIGINAL_PLAN[group])[-width:] for group, width in half.plan.items()}
-    model.origin = Origin.own(ORIGINAL_PLAN).after(kept)
+    model.origin = original.origin.after(kept)
     save_checkpoint(tmp_path / "a.pt", model)
     origin = load_model(tmp_path / "a.pt")[0].origin
-    assert origin.plan == ORIGINAL_PLAN
-    assert origin.within(FOTSModel().origin)["encoder2"].tolist() == list(range(64, 128))
+    assert origin.within(original.origin)["encoder2"].tolist() == list(range(64, 128))
     contents = torch.load(tmp_path / "a.pt", weights_only=True)
-    for broken in ({"kept": kept}, {"plan": ORIGINAL_PLAN, "kept": kept | {"encoder2": kept["encoder3"]}}, 5):
+    right = contents["origin"]
+    square = kept | {"encoder2": kept["encoder2"][:, None]}
+    for broken in (
+        right | {"kept": kept | {"encoder2": kept["encoder3"]}},
+        right | {"kept": square},
+        {"kept": kept},
+        5,
+    ):
         torch.save(contents | {"origin": broken}, tmp_path / "b.pt")
         with pytest.raises(UserError, match="origin does not fit"):
             load_model(tmp_path / "b.pt")
+
+
+def test_a_file_that_tells_no_origin_is_a_network_of_its_own(tmp_path, half):
+    other = FOTSModelPruned(half.plan)
+    other.conv1[1].running_var += 0.01
+    networks = []
+    for name, model in (("a", half), ("b", half), ("c", other)):
+        torch.save(model.state_dict(), tmp_path / f"{name}.pt")
+        networks.append(load_model(tmp_path / f"{name}.pt")[0])
+    publish(tmp_path / "a.pt", tmp_path / "d.pt", score_threshold=0.9)
+    first, same, different = networks
+    for model in (same, load_model(tmp_path / "d.pt")[0]):
+        assert model.origin.within(first.origin)["encoder1"].tolist() == list(range(32))
+    assert different.origin.within(first.origin) is None
 
 
 @pytest.mark.parametrize("prefix", ["", "module."])

@@ -189,7 +189,7 @@ def made_inputs(model) -> dict[str, InputMoments]:
 
 
 def lost_share(state, inputs, kept) -> float:
-    """What the readers' outputs, each in units of its variance, lose to channels that go, after `compensate`."""
+    """What readers' outputs lose to channels that go, after `compensate`; unit: the variance of what they write."""
     whole = plan_of(state)
     removed = {group: sorted(set(range(width)) - set(kept[group].tolist())) for group, width in whole.items()}
     changed, lost = compensate(state, kept, inputs), 0.0
@@ -203,7 +203,9 @@ def lost_share(state, inputs, kept) -> float:
         after[:, gone] = 0
         covariance = inputs[layer.conv].covariance
         error, output = (torch.einsum("oct,cd,odt->", w, covariance, w) for w in (after - before, before))
-        lost += (error / output).item()
+        norms = [other.norm for other in LAYERS if layer.writes and other.writes == layer.writes]
+        written = sum(state[f"{norm}.weight"].square().sum() for norm in norms) if norms else output
+        lost += (error / written).item()
     return lost
 
 
@@ -235,6 +237,23 @@ def test_with_obs_a_channel_that_others_tell_costs_nothing(narrow):
     scores = score_obs(narrow.state_dict(), inputs)["center.0"]
     assert scores.argmin().item() in (3, 7)
     assert scores.min() < 0.05 * scores.sort().values[1]
+
+
+def test_with_obs_a_branch_that_says_little_goes_first(narrow):
+    """All groups ranked together: nothing is left of the inner channels but what --min-channels saves."""
+    inputs, rules = made_inputs(narrow), Rules("global", whole=("remove_artifacts",))
+    quiet = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
+    quiet["encoder3.4.bn2.weight"] *= 1e-3
+    dead = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
+    for name in ("weight", "bias"):
+        dead[f"encoder3.4.bn1.{name}"].zero_()
+    mean, covariance = inputs["encoder3.4.conv2"]
+    silent = inputs | {"encoder3.4.conv2": InputMoments(0 * mean, 0 * covariance)}
+    constant = inputs | {"encoder3.4.conv2": InputMoments(mean + 1, 1e-8 * covariance)}
+    for state, moments in ((quiet, inputs), (dead, silent), (dead, constant)):
+        scores = score_obs(state, moments)
+        assert all(values.isfinite().all() for values in scores.values())
+        assert len(choose_share(scores, 0.3, rules)["encoder3.4.conv1"]) == max(1, round(0.1 * len(mean)))
 
 
 def test_a_streams_score_is_of_all_convolutions_that_add_to_it(model):

@@ -101,51 +101,6 @@ def plan_of(state_dict: Mapping[str, torch.Tensor]) -> dict[str, int]:
     return {group: widths[group] for group in ORIGINAL_PLAN}
 
 
-class Origin(NamedTuple):
-    """Where a network's channels come from: the network before all pruning, and which of its channels these are."""
-
-    plan: dict[str, int]
-    """The first network's."""
-    kept: dict[str, torch.Tensor]
-    """Sorted indices by channel group, int64."""
-
-    @classmethod
-    def own(cls, plan: Mapping[str, int]) -> "Origin":
-        """Of a network that was not pruned."""
-        return cls(dict(plan), {group: torch.arange(width) for group, width in plan.items()})
-
-    @classmethod
-    def read(cls, stored: Mapping, plan: Mapping[str, int]) -> "Origin":
-        """From a checkpoint of a network with this plan. Raises `UserError` where it does not fit."""
-        try:
-            origin = cls(check_plan(stored["plan"]), {group: stored["kept"][group] for group in plan})
-            fits = all(
-                channels.dtype == torch.int64
-                and len(channels) == plan[group]
-                and channels[0] >= 0
-                and channels[-1] < origin.plan[group]
-                and (channels.diff() > 0).all()
-                for group, channels in origin.kept.items()
-            )
-        except (AttributeError, IndexError, KeyError, TypeError, UserError):
-            fits = False
-        if not fits:
-            raise UserError("its channels' origin does not fit its channel plan")
-        return origin
-
-    def after(self, kept: Mapping[str, torch.Tensor]) -> "Origin":
-        """Of what a further pruning leaves; kept: among the channels that are here now."""
-        return self._replace(kept={group: self.kept[group][channels] for group, channels in kept.items()})
-
-    def within(self, other: "Origin") -> dict[str, torch.Tensor] | None:
-        """Where these channels stand in another network of the same origin; None if it has not all of them."""
-        if self.plan != other.plan:
-            return None
-        if not all(torch.isin(channels, other.kept[group]).all() for group, channels in self.kept.items()):
-            return None
-        return {group: torch.searchsorted(other.kept[group], channels) for group, channels in self.kept.items()}
-
-
 def input_places(layer: Layer, widths: Mapping[str, int]) -> dict[str, slice]:
     """Where each group that a layer reads stands in its concatenated input."""
     ends = itertools.accumulate(widths[group] for group in layer.reads)

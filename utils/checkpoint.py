@@ -1,9 +1,8 @@
 """Checkpoints: one `.pt` file, written atomically, that loads with `torch.load(weights_only=True)`.
 
-Contents: format (version), model (state dict), plan (channel plan), origin (of a pruned network's channels),
-and for a run to go on: optimizer, scheduler, scaler, rng, epoch, step, best_score, arguments, metrics. Files of
-the earlier code are read too: a dict with `model_state_dict`, or a bare state dict, pruned or not, with or without
-`module.`.
+Contents: format (version), model (state dict), plan (channel plan), origin (see `utils.origin`), and for a run to
+go on: optimizer, scheduler, scaler, rng, epoch, step, best_score, arguments, metrics. Files of the earlier code
+are read too: a dict with `model_state_dict`, or a bare state dict, pruned or not, with or without `module.`.
 """
 
 import contextlib
@@ -16,8 +15,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from utils.channels import ORIGINAL_PLAN, Origin, plan_of
+from utils.channels import ORIGINAL_PLAN, plan_of
 from utils.errors import UserError
+from utils.origin import Origin
 from utils.weights import canonical_names, read_weights
 
 FORMAT = 1
@@ -42,9 +42,8 @@ def save_checkpoint(path: str | Path, model: nn.Module, *, weights: nn.Module | 
 
 
 def describe_channels(model: nn.Module) -> dict[str, dict]:
-    """A checkpoint's plan and, of a network that was pruned, origin."""
-    origin = {} if model.origin.plan == model.plan else {"origin": model.origin._asdict()}
-    return {"plan": dict(model.plan), **origin}
+    """What a checkpoint says of its network's channels."""
+    return {"plan": dict(model.plan), "origin": model.origin._asdict()}
 
 
 def write_atomically(path: str | Path, contents: dict) -> None:
@@ -130,8 +129,7 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
     try:
         model = FOTSModel() if plan == ORIGINAL_PLAN else FOTSModelPruned(plan)
         model.load_state_dict(state)
-        if "origin" in contents:
-            model.origin = Origin.read(contents.pop("origin"), plan)
+        model.origin = Origin.of_file(contents.pop("origin", None), state, plan)
     except UserError as error:
         raise UserError(f"{path}: no checkpoint of this network ({error})") from None
     except RuntimeError as error:

@@ -55,9 +55,15 @@ def measure_inputs(model: nn.Module, batches: Iterable) -> Inputs:
         hook.remove()
     means = {name: total / counts[name] for name, total in sums.items()}
     return {
-        name: InputMoments(mean, products[name] / counts[name] - torch.outer(mean, mean))
+        name: InputMoments(mean, _not_negative(products[name] / counts[name] - torch.outer(mean, mean)))
         for name, mean in means.items()
     }
+
+
+def _not_negative(covariance: torch.Tensor) -> torch.Tensor:
+    """With variances that rounding has made negative set to 0."""
+    covariance.diagonal().clamp_(min=0)
+    return covariance
 
 
 def estimate_inputs(state: Mapping[str, torch.Tensor]) -> Inputs:

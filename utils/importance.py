@@ -23,6 +23,9 @@ CRITERIA = ("l1", "l2", "bn", "taylor", "obs", "fpgm", "random")
 MEASURED = ("taylor", "obs")
 """Those that need training frames."""
 
+CONSTANT = 1e-6
+"""Share of a layer's outputs' mean square below which their variance is rounding."""
+
 
 def score_weights(state: Mapping[str, torch.Tensor], criterion: str, seed: int = 0) -> Scores:
     """Scores from a network's tensors alone; `criterion`: any that is not MEASURED.
@@ -77,9 +80,9 @@ def score_taylor(model: nn.Module, batches: Iterable, loss: Callable) -> Scores:
 def score_obs(state: Mapping[str, torch.Tensor], inputs: Inputs) -> Scores:
     """What the layers that read a channel lose with it, although the channels that are left make up for it.
 
-    From each group channels go one by one, each time the one that costs least: the share of the variance of a reader's
-    outputs that least squares (`utils.compensation.compensate`) do not give back, summed over readers. A channel's
-    score is what its going costs.
+    From each group channels go one by one, each time the one that costs least: what least squares
+    (`utils.compensation.compensate`) do not give back of the readers' outputs, each as a share of the variance of the
+    group that the reader writes. A channel's score is what its going costs.
     "Optimal Brain Surgeon" (Hassibi and Stork, NIPS 1992), layer by layer (Dong et al., NIPS 2017) and for
     whole channels (Kurtic et al., "ZipLM", NeurIPS 2023). inputs: from `utils.compensation.measure_inputs`.
     """
@@ -89,8 +92,12 @@ def score_obs(state: Mapping[str, torch.Tensor], inputs: Inputs) -> Scores:
     for layer in LAYERS:
         if not layer.reads:
             continue
-        taken = _taken(state, layer)
-        taken /= (taken * inputs[layer.conv].covariance).sum().clamp(min=1e-30)
+        moments, taken = inputs[layer.conv], _taken(state, layer)
+        varying = (taken * moments.covariance).sum()
+        whole = varying + moments.mean @ taken @ moments.mean
+        taken /= _written(state, layer) or varying.item() or 1.0
+        if varying < CONSTANT * whole:  # the layer's output is the same everywhere: rounding errors are no loss
+            taken.zero_()
         for group, own in input_places(layer, widths).items():
             readers[group].append((taken[own, own].clone(), inverses[layer.conv][own, own].clone()))
     return {group: _costs_of_going(readers[group]) for group in ORIGINAL_PLAN}
@@ -101,6 +108,12 @@ def _taken(state: Mapping[str, torch.Tensor], layer: Layer) -> torch.Tensor:
     weight = state[f"{layer.conv}.weight"].double().flatten(2) * norm_gains(state, layer).view(-1, 1, 1)
     weight = weight.transpose(0, 1).flatten(1)
     return weight @ weight.T
+
+
+def _written(state: Mapping[str, torch.Tensor], layer: Layer) -> float:
+    """The variance of the group that a layer writes, by its BatchNorms, summed over channels; 0 for a head."""
+    norms = [other.norm for other in LAYERS if layer.writes and other.writes == layer.writes]
+    return float(sum(state[f"{norm}.weight"].double().square().sum() for norm in norms))
 
 
 def _costs_of_going(readers: list[tuple[torch.Tensor, torch.Tensor]]) -> torch.Tensor:

@@ -15,12 +15,12 @@ _SHARES = (0.125, 0.375, 0.625, 1.0)
 class LayerTimes:
     """A table of each convolution's milliseconds on the CPU at several widths, and what follows for a plan.
 
-    model: the network at its full widths. height, width: the input's size. scale: what the sum of the
-    convolutions' times has to be multiplied by, for all that the network does besides; see `correct`.
+    model: the network at its full widths. height, width: the input's size. What the network does besides its
+    convolutions is not in it.
     """
 
     def __init__(self, model: nn.Module, height: int, width: int):
-        self.scale, self._tables, known = 1.0, [], {}
+        self._tables, known = [], {}
         modules, sizes = dict(model.named_modules()), _input_sizes(model, height, width)
         for layer in LAYERS:
             conv, size = modules[layer.conv], sizes[layer.conv]
@@ -30,17 +30,13 @@ class LayerTimes:
             self._tables.append((layer, conv.in_channels, conv.out_channels, known[kind]))
 
     def milliseconds(self, plan: Mapping[str, int]) -> float:
-        """The estimate for one image."""
+        """The estimate for one image, of the convolutions alone."""
         total = 0.0
         for layer, inputs, outputs, table in self._tables:
             read = sum(plan[group] for group in layer.reads) / inputs if layer.reads else 1.0
             written = plan[layer.writes] / outputs if layer.writes else 1.0
             total += _interpolate(table, read, written)
-        return total * self.scale
-
-    def correct(self, plan: Mapping[str, int], measured: float) -> None:
-        """Take a whole network's measured milliseconds into account."""
-        self.scale *= measured / self.milliseconds(plan)
+        return total
 
 
 def _input_sizes(model: nn.Module, height: int, width: int) -> dict[str, tuple[int, int]]:

@@ -128,7 +128,7 @@ def parse_args(arguments: list[str] | None = None, description: str = "") -> arg
     option(
         learning, "--ema", number(0, 1), None, "DECAY", "average the weights; the average is validated and is best.pt"
     )
-    text = "a trained network whose maps and decoder features this one learns to give, too"
+    text = "a trained network whose maps and features this one learns to give, too"
     option(learning, "--teacher", given_text, None, "CKPT", text)
     text = "weight of the L1 norm of the BatchNorms' scales: channels that matter little fade out, to be pruned"
     option(learning, "--sparsity-lambda", number(0), 0.0, "W", text)
