@@ -14,6 +14,8 @@ from utils.augmentation import TrainTransform
 from utils.channels import ORIGINAL_PLAN, uniform_plan
 from utils.checkpoint import load_model, restore_optimizer, save_checkpoint
 from utils.cost import PlanCosts, count_macs, count_parameters, peak_memory
+from utils.errors import UserError
+from utils.latency import LayerTimes
 from utils.optimizer_state import select_optimizer
 from utils.prune_report import measure_cost
 from utils.selection import Rules, choose_share
@@ -63,15 +65,38 @@ def test_targets_are_of_the_original(prune, scope):
         assert 0.0012 < cost(plan) / cost(ORIGINAL_PLAN) <= 0.0015
 
 
-def test_a_target_in_milliseconds_is_met(prune, tmp_path, capfd):
-    """Half of what the network takes here, by one thread, is asked for."""
+def test_a_target_in_milliseconds_is_measured(prune, tmp_path, capfd):
+    """Half of what the network takes here, by one thread; again where other programs change this machine's pace."""
     model = FOTSModelPruned(uniform_plan(0.25)).eval()
     save_checkpoint(tmp_path / "wide.pt", model)
-    with torch.inference_mode():
-        target = min(measure_cost(model, 64, 64)["milliseconds_1_thread"] for _ in range(3)) / 2
-    plan = prune("--target-latency", target, "--threads", 1, checkpoint=tmp_path / "wide.pt")
+    for attempt in range(4):
+        target = measure_cost(model, 64, 64)["milliseconds_1_thread"] / 2
+        try:
+            plan = prune("--target-latency", target, "--threads", 1, checkpoint=tmp_path / "wide.pt")
+            break
+        except UserError as error:
+            assert attempt < 3, error
     assert sum(plan.values()) < sum(model.plan.values())
     assert f"  {sum(plan.values()):,} channels: " in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("overhead", "target", "round_to"), [(0, 20, 1), (0.3, 33, 1), (0.5, 52, 1), (0.5, 95, 1), (0.3, 60, 8)]
+)
+def test_a_target_in_milliseconds_is_met(prune, tmp_path, monkeypatch, overhead, target, round_to):
+    """By a clock that counts MACs and something that no width changes; the whole network takes 100."""
+    model = FOTSModelPruned(uniform_plan(0.25)).eval()
+    save_checkpoint(tmp_path / "wide.pt", model)
+    costs = PlanCosts(FOTSModel(), 64, 64)
+
+    def clock(plan) -> float:
+        return 100 * (overhead + (1 - overhead) * costs.macs(plan) / costs.macs(model.plan))
+
+    monkeypatch.setattr(script, "milliseconds_per_frame", lambda network, *_: clock(network.plan))
+    monkeypatch.setattr(LayerTimes, "milliseconds", lambda _self, plan: costs.parameters(plan))
+    options = "--target-latency", target, "--round-to", round_to, "--prune-remove-artifacts"
+    plan = prune(*options, checkpoint=tmp_path / "wide.pt")
+    assert (0.9 if round_to == 1 else 0.6) * target < clock(plan) <= target
 
 
 def test_widths_are_multiples_and_not_below(prune):
