@@ -33,10 +33,11 @@ demo: $(VENV)/installed
 	$(RUN) -m utils.demo_data --out $(DEMO)/data
 	$(RUN) $(TRAIN) --backbone-weights none --epoch 5 --save-epoch-every 0 --save-dir $(DEMO)/training
 	$(RUN) $(TEST) --pretrain-model $(DEMO)/training/best.pt --output-dir $(DEMO)/original
-	$(RUN) prune.py --pretrain-model $(DEMO)/training/best.pt --save-dir $(DEMO)/pruning --sparsity 0.5 --size 192 256 $(DATA)
+	$(RUN) prune.py --pretrain-model $(DEMO)/training/best.pt --save-dir $(DEMO)/pruning --sparsity 0.5 --criterion obs \
+		--size 192 256 $(DATA)
 	$(RUN) $(TEST) --pretrain-model $(DEMO)/pruning/pruned.pt --prune --output-dir $(DEMO)/pruned
-	$(RUN) $(TRAIN) --pretrain-model $(DEMO)/pruning/pruned.pt --continue-training --prune --epoch 3 \
-		--save-epoch-every 0 --save-dir $(DEMO)/finetuning
+	$(RUN) $(TRAIN) --pretrain-model $(DEMO)/pruning/pruned.pt --continue-training --prune \
+		--teacher $(DEMO)/training/best.pt --epoch 3 --save-epoch-every 0 --save-dir $(DEMO)/finetuning
 	$(RUN) $(TEST) --pretrain-model $(DEMO)/finetuning/best.pt --prune --output-dir $(DEMO)/finetuned
 	$(RUN) -m utils.results $(DEMO)/original $(DEMO)/pruned $(DEMO)/finetuned
 	@echo "pictures: $(DEMO)/original, $(DEMO)/pruned, $(DEMO)/finetuned"
