@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -10,6 +13,7 @@ import prune as script
 from datasets import EpochSampler, SampleDataset, make_loader
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
+from tests.conftest import ROOT
 from utils.augmentation import TrainTransform
 from utils.channels import ORIGINAL_PLAN, uniform_plan
 from utils.checkpoint import load_model, restore_optimizer, save_checkpoint
@@ -260,6 +264,16 @@ def test_masked_checkpoints_are_exported(tmp_path, prune, small_plan, refuses, s
 def test_groups_are_shown(capfd, small_checkpoint):
     script.main(script.parse_args(["--show-groups", "--pretrain-model", str(small_checkpoint)]))
     assert "decoder3.squeeze.0[32:64]" in capfd.readouterr().out
+
+
+def test_a_reader_that_has_gone_ends_the_script_quietly():
+    """As in `prune.py --show-groups | head -1`."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    line = [sys.executable, "prune.py", "--show-groups"]
+    process = subprocess.run(line, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (process.returncode, process.stderr) == (141, "")
 
 
 @pytest.mark.parametrize(

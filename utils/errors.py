@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable
 
@@ -20,12 +21,17 @@ def run_script(main: Callable[[], None]) -> None:
     """Run a script's main and end the process as a user expects.
 
     `UserError` prints one line and exits with 2; so does a full disk or a folder without permission.
-    Ctrl-C exits with 130. Any other exception is a bug and keeps its traceback.
+    Ctrl-C exits with 130, a reader of its output that has gone (`... | head`) with 141, as for the shell's own
+    tools. Any other exception is a bug and keeps its traceback.
     """
     try:
         main()
+        sys.stdout.flush()
     except UserError as error:
         fail(str(error))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still to be flushed at the exit
+        sys.exit(128 + signal.SIGPIPE)
     except OSError as error:
         if error.errno not in _OF_PATHS:
             raise
