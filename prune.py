@@ -172,7 +172,7 @@ def prune_once(args: argparse.Namespace, model: nn.Module, frames: list[Batch], 
     else:
         inputs = see_inputs(args, model, frames)
         kept = choose_channels(args, model, score_channels(args, model, frames, inputs), step)
-    if all(len(channels) == model.plan[group] for group, channels in kept.items()):
+    if plan_of_kept(kept) == model.plan:
         value = getattr(args, args.target)
         shown = f"--{args.target.replace('_', '-')}" + ("" if value is True else f" {value}")
         raise UserError(f"{shown}: removes no channel at all of {args.pretrain_model}; ask for a smaller network")

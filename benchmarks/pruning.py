@@ -81,7 +81,8 @@ def main() -> None:
                 rows.append({"method": method, "sparsity": sparsity, **row, "settings": settings})
                 append_row(table, rows[-1])
                 print(row, flush=True)
-    print(format_table([list(COLUMNS), *([str(row[name])[:13] for name in COLUMNS] for row in rows)]))
+    cells = ([row["method"], str(row["sparsity"]), *(str(row[name])[:5] for name in COLUMNS[2:])] for row in rows)
+    print(format_table([list(COLUMNS), *cells]))
     times = {"original": FOTSModel()} | {f"sparsity {1 - share:g}": FOTSModelPruned(uniform_plan(share))
                                          for share in (0.75, 0.5, 0.25)}  # fmt: skip
     print(format_table(time_networks(times)))

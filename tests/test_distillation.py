@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from model_pruned import FOTSModelPruned
-from utils.channels import select_channels, uniform_plan
+from prune import Pruned
+from utils.channels import all_channels, uniform_plan
 from utils.distillation import DECODER, GROUPS, Distillation, attention_loss, channel_loss, map_losses
 from utils.maps import Prediction
 
@@ -44,11 +45,7 @@ def test_learning_from_a_wider_network_brings_them_together():
 def prune(teacher: FOTSModelPruned, **groups: list[int]) -> FOTSModelPruned:
     """Keeps these channels of these groups (`__` for a dot) and all of the others."""
     groups = {name.replace("__", "."): torch.tensor(channels) for name, channels in groups.items()}
-    kept = {group: groups.get(group, torch.arange(width)) for group, width in teacher.plan.items()}
-    student = FOTSModelPruned({group: len(channels) for group, channels in kept.items()})
-    student.load_state_dict(select_channels(teacher.state_dict(), kept))
-    student.origin = teacher.origin.after(kept)
-    return student.eval()
+    return Pruned(teacher, teacher.state_dict(), all_channels(teacher.plan) | groups).network
 
 
 def test_a_pruned_network_is_compared_with_the_channels_that_it_has():

@@ -9,6 +9,7 @@ from utils.channels import (
     HEADS,
     LAYERS,
     ORIGINAL_PLAN,
+    all_channels,
     describe_groups,
     input_places,
     plan_of,
@@ -214,7 +215,7 @@ def test_with_obs_each_channel_in_turn_is_the_one_that_costs_least(narrow, group
     """Against least squares done anew for every candidate."""
     state, inputs = narrow.state_dict(), made_inputs(narrow)
     scores = score_obs(state, inputs)[group]
-    kept = {name: torch.arange(width) for name, width in narrow.plan.items()}
+    kept = all_channels(narrow.plan)
     before = 0.0
     for channel in scores.argsort()[:-1].tolist():
         losses = {}
@@ -346,7 +347,7 @@ def test_what_is_not_constant_stays():
 def test_least_squares_is_exact_where_others_tell_all(narrow):
     """A removed channel that is a sum of kept ones costs nothing."""
     state = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
-    kept = {group: torch.arange(width) for group, width in narrow.plan.items()}
+    kept = all_channels(narrow.plan)
     kept["remove_artifacts"] = torch.tensor([0, 1])
     mixing = torch.tensor([[0.5, -1.0], [2.0, 0.3]], dtype=torch.float64)
     few = torch.randn(2, 5000, dtype=torch.float64)

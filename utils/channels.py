@@ -101,6 +101,11 @@ def plan_of(state_dict: Mapping[str, torch.Tensor]) -> dict[str, int]:
     return {group: widths[group] for group in ORIGINAL_PLAN}
 
 
+def all_channels(plan: Mapping[str, int]) -> dict[str, torch.Tensor]:
+    """Every channel's index, by group."""
+    return {group: torch.arange(width) for group, width in plan.items()}
+
+
 def input_places(layer: Layer, widths: Mapping[str, int]) -> dict[str, slice]:
     """Where each group that a layer reads stands in its concatenated input."""
     ends = itertools.accumulate(widths[group] for group in layer.reads)

@@ -86,7 +86,6 @@ def score_obs(state: Mapping[str, torch.Tensor], inputs: Inputs) -> Scores:
     "Optimal Brain Surgeon" (Hassibi and Stork, NIPS 1992), layer by layer (Dong et al., NIPS 2017) and for
     whole channels (Kurtic et al., "ZipLM", NeurIPS 2023). inputs: from `utils.compensation.measure_inputs`.
     """
-    inverses = {name: invert(moments.covariance) for name, moments in inputs.items()}
     readers: dict[str, list] = {group: [] for group in ORIGINAL_PLAN}
     widths = plan_of(state)
     for layer in LAYERS:
@@ -95,11 +94,13 @@ def score_obs(state: Mapping[str, torch.Tensor], inputs: Inputs) -> Scores:
         moments, taken = inputs[layer.conv], _taken(state, layer)
         varying = (taken * moments.covariance).sum()
         whole = varying + moments.mean @ taken @ moments.mean
-        taken /= _written(state, layer) or varying.item() or 1.0
-        if varying < CONSTANT * whole:  # the layer's output is the same everywhere: rounding errors are no loss
+        if varying <= CONSTANT * whole:  # the layer's output is the same everywhere: rounding errors are no loss
             taken.zero_()
+        else:
+            taken /= _written(state, layer) or varying
+        inverse = invert(moments.covariance)
         for group, own in input_places(layer, widths).items():
-            readers[group].append((taken[own, own].clone(), inverses[layer.conv][own, own].clone()))
+            readers[group].append((taken[own, own].clone(), inverse[own, own].clone()))
     return {group: _costs_of_going(readers[group]) for group in ORIGINAL_PLAN}
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from utils.channels import LAYERS, ORIGINAL_PLAN
+from utils.channels import LAYERS, ORIGINAL_PLAN, all_channels
 from utils.errors import UserError
 
 
@@ -22,7 +22,7 @@ class Origin(NamedTuple):
     @classmethod
     def new(cls, plan: Mapping[str, int]) -> "Origin":
         """Of a network that begins here."""
-        return cls(secrets.token_hex(16), _all_channels(plan))
+        return cls(secrets.token_hex(16), all_channels(plan))
 
     @classmethod
     def of_file(cls, stored: Mapping | None, state: Mapping[str, torch.Tensor], plan: Mapping[str, int]) -> "Origin":
@@ -33,7 +33,7 @@ class Origin(NamedTuple):
         """
         if stored is None:
             variances = (state[f"{layer.norm}.running_var"].float() for layer in LAYERS if layer.norm)
-            return cls(hashlib.sha256(torch.cat(list(variances)).numpy().tobytes()).hexdigest(), _all_channels(plan))
+            return cls(hashlib.sha256(torch.cat(list(variances)).numpy().tobytes()).hexdigest(), all_channels(plan))
         try:
             origin = cls(stored["network"], {group: stored["kept"][group] for group in plan})
             fits = isinstance(origin.network, str) and all(
@@ -60,7 +60,3 @@ class Origin(NamedTuple):
         if not all(torch.isin(channels, other.kept[group]).all() for group, channels in self.kept.items()):
             return None
         return {group: torch.searchsorted(other.kept[group], channels) for group, channels in self.kept.items()}
-
-
-def _all_channels(plan: Mapping[str, int]) -> dict[str, torch.Tensor]:
-    return {group: torch.arange(width) for group, width in plan.items()}

@@ -20,7 +20,6 @@ def varying_channels(state: Mapping[str, torch.Tensor]) -> tuple[State, State]:
     value is 0 and, folded into the next biases, exact but for the network's border where it is not.
     """
     state, widths = dict(state), plan_of(state)
-    kept = {group: torch.arange(width) for group, width in widths.items()}
     zero = {group: torch.zeros(width, dtype=torch.bool) for group, width in widths.items()}
     while True:
         varies = {group: torch.zeros(width, dtype=torch.bool) for group, width in widths.items()}
@@ -37,8 +36,7 @@ def varying_channels(state: Mapping[str, torch.Tensor]) -> tuple[State, State]:
         if all(torch.equal(now_zero[group], zero[group]) for group in zero):
             break
         zero = now_zero
-    for group, alive in varies.items():
-        kept[group] = alive.nonzero()[:, 0] if alive.any() else torch.tensor([0])
+    kept = {group: alive.nonzero()[:, 0] if alive.any() else torch.tensor([0]) for group, alive in varies.items()}
     return state, kept
 
 
