@@ -30,7 +30,7 @@ TEST := test_sample.py --test-folder-sample $(DEMO)/data/frames --batch-size 1 -
 
 demo: $(VENV)/installed
 	rm -rf $(DEMO)
-	$(RUN) -m utils.demo_data --out $(DEMO)/data
+	$(RUN) -m tools.demo_data --out $(DEMO)/data
 	$(RUN) $(TRAIN) --backbone-weights none --epoch 5 --save-epoch-every 0 --save-dir $(DEMO)/training
 	$(RUN) $(TEST) --pretrain-model $(DEMO)/training/best.pt --output-dir $(DEMO)/original
 	$(RUN) prune.py --pretrain-model $(DEMO)/training/best.pt --save-dir $(DEMO)/pruning --sparsity 0.5 --criterion obs \
@@ -39,13 +39,13 @@ demo: $(VENV)/installed
 	$(RUN) $(TRAIN) --pretrain-model $(DEMO)/pruning/pruned.pt --continue-training --prune \
 		--teacher $(DEMO)/training/best.pt --epoch 3 --save-epoch-every 0 --save-dir $(DEMO)/finetuning
 	$(RUN) $(TEST) --pretrain-model $(DEMO)/finetuning/best.pt --prune --output-dir $(DEMO)/finetuned
-	$(RUN) -m utils.results $(DEMO)/original $(DEMO)/pruned $(DEMO)/finetuned
+	$(RUN) -m tools.compare_results $(DEMO)/original $(DEMO)/pruned $(DEMO)/finetuned
 	@echo "pictures: $(DEMO)/original, $(DEMO)/pruned, $(DEMO)/finetuned"
 
 test: $(VENV)/installed-dev .opencv4/installed
 	$(RUN) -m pytest
-	PYTHONPATH=.opencv4 $(RUN) -m pytest tests/test_geometry.py tests/test_targets.py tests/test_augmentation.py \
-		tests/test_datasets.py tests/test_images.py tests/test_decode.py
+	PYTHONPATH=.opencv4 $(RUN) -m pytest tests/test_geometry.py tests/data/test_targets.py tests/data/test_augmentation.py \
+		tests/data/test_datasets.py tests/data/test_images.py tests/test_decode.py
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .

@@ -18,15 +18,15 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from utils.annotation_index import read_synthtext
-from utils.annotations import Annotations, Words, inside_image
-from utils.augmentation import TrainTransform, WholeFrame, pad, transform_points
+from utils.data.annotation_index import read_synthtext
+from utils.data.annotations import Annotations, Words, inside_image
+from utils.data.augmentation import TrainTransform, WholeFrame, pad, transform_points
+from utils.data.images import UnreadableImage, read_picture
+from utils.data.layouts import open_sample
+from utils.data.problems import Problems
+from utils.data.targets import encode_batch
 from utils.errors import UserError
-from utils.images import UnreadableImage, read_picture
-from utils.layouts import open_sample
 from utils.maps import STRIDE, Target
-from utils.problems import Problems
-from utils.targets import encode_batch
 
 TRAIN_SHARE = 0.8
 """SynthText's list is split here: what comes first is for training, the rest for validation."""
@@ -74,7 +74,7 @@ class TextDataset(Dataset):
     """Images with word quads.
 
     annotations, indices: the images of it that belong to the dataset. transform: by default the training
-    crop or the whole frame, see `utils.augmentation`. draw: images in an epoch; None for all.
+    crop or the whole frame, see `utils.data.augmentation`. draw: images in an epoch; None for all.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class SynthText(TextDataset):
     """SynthText's `gt.mat` and images: the first 80 % of its list for training, the rest for validation.
 
     draw: images in an epoch, by default about 15,000 (training) or 3,500. cache_dir: folder of the
-    annotation index, see `utils.annotation_index.read_synthtext`.
+    annotation index, see `utils.data.annotation_index.read_synthtext`.
     """
 
     def __init__(

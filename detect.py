@@ -25,23 +25,17 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from utils.cli import (
-    Parser,
-    add_detection_options,
-    add_machine_options,
-    choose_device,
-    describe_device,
-    given_path,
-    given_text,
-    whole_number,
-)
+from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
+from utils.data.problems import Problems
+from utils.data.video import UnreadableVideo, VideoReader, VideoWriter
 from utils.detector import Detector, load_detector
-from utils.drawing import draw_quads, write_image
 from utils.errors import UserError, run_script
-from utils.icdar_files import write_results
-from utils.images import IMAGE_SUFFIXES, UnreadableImage, read_image
-from utils.problems import Problems
-from utils.video import UnreadableVideo, VideoReader, VideoWriter
+from utils.evaluation.drawing import draw_quads
+from utils.evaluation.result_files import write_results
+from utils.options.machine import add_machine_options
+from utils.options.parser import Parser, given_path, given_text, whole_number
+from utils.options.view import add_detection_options
+from utils.runtime.device import choose_device, describe_device
 
 __all__ = ["Detector", "load_detector"]
 

@@ -11,8 +11,8 @@ synchronisation with the host, no loop.
 import torch
 import torch.nn.functional as F
 
-from utils.loss_sums import ANGLE_WEIGHT, LossCounts, LossSums
 from utils.maps import Prediction, Target, box_and_angle_loss
+from utils.network.loss_terms import ANGLE_WEIGHT, LossCounts, LossSums
 
 HARD_NEGATIVES = RANDOM_NEGATIVES = 512
 HARD_POSITIVES = RANDOM_POSITIVES = 128

@@ -1,6 +1,6 @@
 """The pruned network: the original's graph (`model.FOTSModel`) at the widths of a channel plan.
 
-model = FOTSModelPruned(uniform_plan(0.5))       # utils.channels: plans and channel groups
+model = FOTSModelPruned(uniform_plan(0.5))       # utils.network.channels: plans and channel groups
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,10 @@ from model import FOTSModel
 
 
 class FOTSModelPruned(FOTSModel):
-    """plan: channels by channel group, see `utils.channels`. Raises `UserError` for a plan of another network."""
+    """plan: channels by channel group, see `utils.network.channels`.
+
+    Raises `UserError` for a plan of another network.
+    """
 
     def __init__(self, plan: Mapping[str, int]):
         super().__init__(plan=plan)

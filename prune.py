@@ -28,26 +28,27 @@ from datasets import Batch, EpochSampler, SampleDataset, make_loader, open_datas
 from loss import detection_loss, loss_sums
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
-from utils.augmentation import WholeFrame
-from utils.channels import ORIGINAL_PLAN, describe_groups, read_plan, select_channels
 from utils.checkpoint import load_model, save_checkpoint
-from utils.cli import choose_device, train_transform
-from utils.compensation import Inputs, compensate, estimate_inputs, measure_inputs, recalibrate
-from utils.cost import PlanCosts, milliseconds_per_frame
+from utils.data.augmentation import WholeFrame
 from utils.errors import UserError, run_script
-from utils.gradual import fine_tune, share_of_step
-from utils.importance import Scores, score_obs, score_taylor, score_weights
-from utils.latency import LayerTimes
-from utils.loss_sums import LossSums
+from utils.evaluation.validation import validate
 from utils.maps import normalise
-from utils.optimizer_state import select_optimizer
-from utils.prune_options import parse_args
-from utils.prune_report import comparison, draw_channels, layer_table, measure_cost, write_json
-from utils.results import format_table
-from utils.selection import Kept, Rules, choose_plan, choose_share, choose_within, plan_of_kept
-from utils.sensitivity import analyse, draw, write_csv
-from utils.validation import validate
-from utils.zeroed import varying_channels
+from utils.network.channels import ORIGINAL_PLAN, describe_groups, read_plan, select_channels
+from utils.network.cost import PlanCosts, milliseconds_per_frame
+from utils.network.layer_times import LayerTimes
+from utils.network.loss_terms import LossSums
+from utils.options.pruning import parse_args
+from utils.options.view import train_transform
+from utils.pruning.compensation import Inputs, compensate, estimate_inputs, measure_inputs, recalibrate
+from utils.pruning.gradual import fine_tune, share_of_step
+from utils.pruning.importance import Scores, score_obs, score_taylor, score_weights
+from utils.pruning.masked import varying_channels
+from utils.pruning.optimizer_state import select_optimizer
+from utils.pruning.report import comparison, draw_channels, layer_table, measure_cost, write_json
+from utils.pruning.selection import Kept, Rules, choose_plan, choose_share, choose_within, plan_of_kept
+from utils.pruning.sensitivity import analyse, draw, write_csv
+from utils.runtime.device import choose_device
+from utils.runtime.tables import format_table
 
 TRIES, CLOSE = 6, 0.93
 """Whole networks that --target-latency measures at most; the share of the target that is near enough to it."""

@@ -20,31 +20,23 @@ from torch import nn
 
 from datasets import EpochSampler, SampleDataset, make_loader
 from loss import loss_sums
-from utils.analysis import THRESHOLDS, average_precision, best_threshold, curve_rows, describe_kinds
-from utils.augmentation import WholeFrame
 from utils.checkpoint import check_pruned, load_model
-from utils.cli import (
-    Parser,
-    add_cache_option,
-    add_detection_options,
-    add_machine_options,
-    choose_device,
-    count_workers,
-    describe_device,
-    given_path,
-    given_text,
-    whole_number,
-)
-from utils.cost import count_macs, count_parameters, describe_cost, milliseconds_per_frame
+from utils.data.augmentation import WholeFrame
 from utils.decode import suppress
 from utils.detector import Detector
 from utils.errors import UserError, run_script
-from utils.icdar_files import whole_pixels
+from utils.evaluation.analysis import THRESHOLDS, average_precision, best_threshold, curve_rows, describe_kinds
+from utils.evaluation.html_report import write_report
+from utils.evaluation.result_files import whole_pixels
+from utils.evaluation.timing import Timing, time_stages
+from utils.evaluation.validation import FrameDetections, Validation, evaluate_frames, validate
 from utils.maps import padded_size
-from utils.report import write_report
-from utils.results import format_table
-from utils.timing import Timing, time_stages
-from utils.validation import FrameDetections, Validation, evaluate_frames, validate
+from utils.network.cost import count_macs, count_parameters, describe_cost, milliseconds_per_frame
+from utils.options.machine import add_cache_option, add_machine_options
+from utils.options.parser import Parser, given_path, given_text, whole_number
+from utils.options.view import add_detection_options
+from utils.runtime.device import choose_device, count_workers, describe_device
+from utils.runtime.tables import format_table
 
 MULTI_SCALE = 0.7, 1.4
 """What --multi-scale multiplies the short side by where no numbers are given."""

@@ -31,8 +31,6 @@ from datasets import EpochSampler, make_loader, open_dataset
 from loss import loss_counts, loss_sums
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
-from utils.augmentation import TrainTransform, WholeFrame
-from utils.channels import read_plan, uniform_plan
 from utils.checkpoint import (
     check_pruned,
     load_model,
@@ -41,26 +39,23 @@ from utils.checkpoint import (
     save_again,
     save_checkpoint,
 )
-from utils.cli import (
-    choose_device,
-    count_workers,
-    cpu_multiplies_bf16,
-    describe_device,
-)
-from utils.cost import describe_cost
-from utils.distillation import Distillation
-from utils.distributed import Ranks, launch
-from utils.engine import Training, train_one_epoch
+from utils.data.augmentation import TrainTransform, WholeFrame
+from utils.data.images import UnreadableImage
+from utils.data.problems import Problems
 from utils.errors import UserError, run_script
-from utils.images import UnreadableImage
-from utils.memory import keep_freed_memory
-from utils.problems import Problems
-from utils.run_folder import RESULTS, append_row, ensure_row, locked, set_aside
-from utils.schedule import Schedule
-from utils.stopping import EXIT_STOPPED, StopRequest
-from utils.tensorboard import Board
-from utils.train_options import KEPT_ON_RESUME, PATIENCE, WARMUP_STEPS, parse_args, resume_line
-from utils.validation import Validation, validate
+from utils.evaluation.validation import Validation, validate
+from utils.network.channels import read_plan, uniform_plan
+from utils.network.cost import describe_cost
+from utils.options.training import KEPT_ON_RESUME, PATIENCE, WARMUP_STEPS, parse_args, resume_line
+from utils.runtime.device import choose_device, count_workers, cpu_multiplies_bf16, describe_device
+from utils.runtime.distributed import Ranks, launch
+from utils.runtime.memory import keep_freed_memory
+from utils.runtime.signals import EXIT_STOPPED, StopRequest
+from utils.training.distillation import Distillation
+from utils.training.epoch import Training, train_one_epoch
+from utils.training.run_folder import RESULTS, append_row, ensure_row, locked, set_aside
+from utils.training.schedule import Schedule
+from utils.training.tensorboard import Board
 
 PICTURES = 4
 

@@ -22,9 +22,9 @@ import scipy.io
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from utils.annotation_index import read_synthtext
-from utils.cli import Parser, whole_number
+from utils.data.annotation_index import read_synthtext
 from utils.errors import run_script
+from utils.options.parser import Parser, whole_number
 
 FULL_SIZE = 858_750
 WORDS_PER_IMAGE, LETTERS_PER_WORD = 8.47, 5.1

@@ -14,12 +14,12 @@ import numpy as np
 from torch import nn
 
 from benchmarks.craft import CraftDetector, load_craft
-from utils.augmentation import WholeFrame
 from utils.checkpoint import load_model
-from utils.cost import count_macs, count_parameters
+from utils.data.augmentation import WholeFrame
 from utils.detector import Detector
-from utils.extras import need
 from utils.geometry import sort_around_centre
+from utils.network.cost import count_macs, count_parameters
+from utils.runtime.optional import need
 
 COST_SIZE = 288, 512
 """Height and width that GMACs are counted for."""

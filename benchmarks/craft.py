@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import nn
 from torchvision.models import vgg16_bn
 
-from utils.inference import for_inference
 from utils.maps import normalise
+from utils.network.inference import for_inference
 
 TEXT_THRESHOLD, LINK_THRESHOLD, LOW_TEXT = 0.7, 0.4, 0.4
 LEAST_CELLS = 10

@@ -21,13 +21,13 @@ from torch.utils.data import DataLoader
 
 from benchmarks.slow import slow_sample
 from datasets import EpochSampler, TextDataset, make_loader
-from utils.annotations import Annotations, Words
-from utils.augmentation import TrainTransform
-from utils.cli import Parser, whole_number
-from utils.demo_data import draw_scene
-from utils.drawing import write_image
+from tools.demo_data import draw_scene
+from utils.data.annotations import Annotations, Words
+from utils.data.augmentation import TrainTransform
+from utils.data.images import write_image
+from utils.data.problems import Problems
 from utils.errors import run_script
-from utils.problems import Problems
+from utils.options.parser import Parser, whole_number
 
 BATCH = 16
 SIZES = (450, 600), (720, 1280)

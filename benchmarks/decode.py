@@ -18,16 +18,16 @@ import torch
 
 from benchmarks.plain_decode import decode_plain, decode_sequential
 from datasets import SampleDataset
-from utils.annotations import Words
-from utils.augmentation import WholeFrame, invert, transform_points
 from utils.checkpoint import load_model
-from utils.cli import Parser, whole_number
+from utils.data.annotations import Words
+from utils.data.augmentation import WholeFrame, invert, transform_points
+from utils.data.targets import encode
 from utils.decode import MERGE_THRESHOLD, NMS_THRESHOLD, SCORE_THRESHOLD, decode
 from utils.errors import run_script
-from utils.evaluation import evaluate
+from utils.evaluation.protocol import evaluate
 from utils.maps import Prediction, Target, hide_padding, normalise
-from utils.results import format_table
-from utils.targets import encode
+from utils.options.parser import Parser, whole_number
+from utils.runtime.tables import format_table
 
 FRAME = 736, 1280
 THRESHOLDS = SCORE_THRESHOLD, NMS_THRESHOLD

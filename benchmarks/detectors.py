@@ -1,6 +1,6 @@
 """Text detectors side by side: hmean, size and milliseconds of our checkpoints, PP-OCR and CRAFT.
 
-    python3 -m utils.split_icdar ICDAR2015 SPLIT --train 800
+    python3 -m tools.split_icdar ICDAR2015 SPLIT --train 800
     python3 -m benchmarks.detectors SPLIT [NAME=CKPT[@score_threshold] ...] [--others ppocr-v4 ppocr-v6 craft]
 
 Every detector sees the test frames of SPLIT at the same short sides, and the ICDAR 2015 protocol judges it; times are
@@ -27,16 +27,17 @@ from tqdm import tqdm
 
 from benchmarks.contenders import COST_SIZE, OTHERS, Contender, open_ours
 from datasets import SampleDataset
-from utils.augmentation import WholeFrame
-from utils.cli import Parser, available_cores, flag, given_path, given_text, option, whole_number
+from utils.data.augmentation import WholeFrame
+from utils.data.images import read_image
 from utils.decode import SCORE_THRESHOLD
 from utils.detector import to_frame
 from utils.errors import UserError, run_script
-from utils.evaluation import evaluate
-from utils.extras import MissingPackage
-from utils.icdar_files import whole_pixels
-from utils.images import read_image
-from utils.results import format_table
+from utils.evaluation.protocol import evaluate
+from utils.evaluation.result_files import whole_pixels
+from utils.options.parser import Parser, flag, given_path, given_text, option, whole_number
+from utils.runtime.device import available_cores
+from utils.runtime.optional import MissingPackage
+from utils.runtime.tables import format_table
 
 SHORT_SIDES = 288, 480, 736
 TIMED_SIZES = (288, 512), (736, 1280)

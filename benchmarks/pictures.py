@@ -11,13 +11,13 @@ import cv2
 import numpy as np
 
 from datasets import SampleDataset
-from utils.augmentation import WholeFrame
-from utils.cli import Parser, whole_number
+from utils.data.augmentation import WholeFrame
+from utils.data.images import read_image, write_image
 from utils.detector import load_detector
-from utils.drawing import draw_detections, draw_score_map, write_image
 from utils.errors import UserError, run_script
-from utils.images import read_image
+from utils.evaluation.drawing import draw_detections, draw_score_map
 from utils.maps import STRIDE
+from utils.options.parser import Parser, whole_number
 
 ZOOM = 2
 

@@ -28,28 +28,21 @@ import prune
 from loss import loss_sums
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
-from utils.augmentation import WholeFrame
-from utils.channels import LAYERS, uniform_plan
 from utils.checkpoint import load_model, save_checkpoint
-from utils.cli import (
-    Parser,
-    add_view_options,
-    given_path,
-    given_text,
-    number,
-    option,
-    whole_number,
-)
-from utils.compensation import measure_inputs
-from utils.cost import milliseconds_per_frame
+from utils.data.augmentation import WholeFrame
 from utils.decode import NMS_THRESHOLD
 from utils.errors import run_script
-from utils.importance import CRITERIA
-from utils.prune_options import VIEW
-from utils.results import format_table
-from utils.run_folder import append_row
-from utils.selection import Kept, Rules, choose_share
-from utils.validation import evaluate_frames, validate
+from utils.evaluation.validation import evaluate_frames, validate
+from utils.network.channels import LAYERS, uniform_plan
+from utils.network.cost import milliseconds_per_frame
+from utils.options.parser import Parser, given_path, given_text, number, option, whole_number
+from utils.options.pruning import VIEW
+from utils.options.view import add_view_options
+from utils.pruning.compensation import measure_inputs
+from utils.pruning.importance import CRITERIA
+from utils.pruning.selection import Kept, Rules, choose_share
+from utils.runtime.tables import format_table
+from utils.training.run_folder import append_row
 
 PLAIN, PEER = "plain", "torch-pruning"
 RATIOS = 0.25, 0.5, 0.75

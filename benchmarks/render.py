@@ -17,11 +17,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from utils.cli import Parser, given_path, option, whole_number
-from utils.drawing import write_image
+from tools.render import load_studio, render_image
+from utils.data.images import write_image
 from utils.errors import run_script
-from utils.render import load_studio, render_image
-from utils.scenes import Studio, Style
+from utils.options.parser import Parser, given_path, option, whole_number
+from utils.rendering.scenes import Studio, Style
 
 DATA = Path(os.environ.get("TEXT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 SHEET_ROWS, SHEET_COLUMNS, SHEET_HEIGHT = 2, 4, 240

@@ -10,11 +10,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from utils.annotations import Words
-from utils.augmentation import TrainTransform
+from utils.data.annotations import Words
+from utils.data.augmentation import TrainTransform
+from utils.data.targets import SHRINK_RATIO
 from utils.geometry import min_area_rectangles
 from utils.maps import IMAGE_MEAN, IMAGE_STD, PADDING_COLOUR, STRIDE
-from utils.targets import SHRINK_RATIO
 
 
 def slow_sample(path: Path, words: Words, transform: TrainTransform, rng: np.random.Generator):

@@ -3,9 +3,9 @@
     python3 -m benchmarks.train_step [--batch-size 8] [--steps 8] [--networks half]
 
 plain: float32, contiguous, default Adam, glibc's own malloc behaviour, the loss with NumPy masks on the host (mined
-image by image), as training scripts of this kind do it. ours: what `utils.engine` does in a step, the check of the
-gradients with the optimizer's part; then with one thing less, or more. All read crops of the same rendered frames
-(600x450) through the same loader. In turns, each in a process of its own; medians.
+image by image), as training scripts of this kind do it. ours: what `utils.training.epoch` does in a step, the check
+of the gradients with the optimizer's part; then with one thing less, or more. All read crops of the same rendered
+frames (600x450) through the same loader. In turns, each in a process of its own; medians.
 """
 
 import argparse
@@ -28,15 +28,16 @@ from benchmarks.data import render
 from datasets import Batch, EpochSampler, TextDataset, make_loader
 from loss import loss_counts, loss_sums
 from model_pruned import FOTSModelPruned
-from utils.annotations import read_text_files, write_words
-from utils.augmentation import TrainTransform
-from utils.channels import uniform_plan
-from utils.cli import Parser, choose_device, count_workers, cpu_multiplies_bf16, option, whole_number
+from utils.data.annotations import read_text_files, write_words
+from utils.data.augmentation import TrainTransform
 from utils.errors import run_script
-from utils.loss_sums import LossCounts
 from utils.maps import Target, normalise
-from utils.memory import keep_freed_memory
-from utils.results import format_table
+from utils.network.channels import uniform_plan
+from utils.network.loss_terms import LossCounts
+from utils.options.parser import Parser, option, whole_number
+from utils.runtime.device import choose_device, count_workers, cpu_multiplies_bf16
+from utils.runtime.memory import keep_freed_memory
+from utils.runtime.tables import format_table
 
 LOSS, MEMORY, FUSED, LAST, GUARD = "device loss", "kept memory", "fused Adam", "channels_last", "guard"
 BF16, COMPILED, DETERMINISTIC = "bf16", "compiled", "deterministic"

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from model_pruned import FOTSModelPruned
-from utils.channels import uniform_plan
+from tools.demo_data import make_frames, make_synthtext
 from utils.checkpoint import save_checkpoint
-from utils.demo_data import make_frames, make_synthtext
+from utils.network.channels import uniform_plan
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("TEXT_DATA", ROOT.parent / "shared" / "data"))

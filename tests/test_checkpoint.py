@@ -13,10 +13,10 @@ import torchvision
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
 from tests.conftest import ROOT
-from utils.channels import ORIGINAL_PLAN, uniform_plan
+from tools.publish import publish
 from utils.checkpoint import load_model, restore_optimizer, save_checkpoint, write_atomically
 from utils.errors import UserError
-from utils.publish import publish
+from utils.network.channels import ORIGINAL_PLAN, uniform_plan
 
 IMAGE = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
@@ -248,7 +248,7 @@ def test_half_precision_weights_are_read(tmp_path, half):
 
 def test_published_weights(small_checkpoint, tmp_path, run_script, refuses):
     """Half the size, read as any other checkpoint, nearly the same maps."""
-    run_script("-m", "utils.publish", small_checkpoint, tmp_path / "weights" / "small.pt")
+    run_script("-m", "tools.publish", small_checkpoint, tmp_path / "weights" / "small.pt")
     published = tmp_path / "weights" / "small.pt"
     assert published.stat().st_size < 0.75 * small_checkpoint.stat().st_size
     (model, _), (ours, _) = load_model(small_checkpoint), load_model(published)
@@ -257,8 +257,8 @@ def test_published_weights(small_checkpoint, tmp_path, run_script, refuses):
     with torch.no_grad():
         for before, after in zip(model(images), ours(images), strict=True):
             assert (before - after).abs().max() < 0.01 * before.abs().max()
-    run_script("-m", "utils.publish", small_checkpoint, published, "--score-threshold", 0.8)
+    run_script("-m", "tools.publish", small_checkpoint, published, "--score-threshold", 0.8)
     with torch.no_grad():
         moved = load_model(published)[0](images).confidence
     assert torch.allclose(moved, ours(images).confidence - torch.tensor(0.8).logit(), atol=1e-5)
-    refuses("-m", "utils.publish", tmp_path / "no.pt", published, parts=["no.pt: there is no such file"])
+    refuses("-m", "tools.publish", tmp_path / "no.pt", published, parts=["no.pt: there is no such file"])

@@ -4,12 +4,12 @@ import torch
 
 from benchmarks.decode import noisy_prediction, words_in_a_grid
 from benchmarks.plain_decode import decode_plain, decode_sequential
-from tests.test_targets import as_prediction, box, words_of
+from tests.data.test_targets import as_prediction, box, words_of
+from utils.data.targets import encode
 from utils.decode import decode, merge_words, suppress
-from utils.evaluation import evaluate
+from utils.evaluation.protocol import evaluate
 from utils.geometry import least_iou, pairwise_iou
 from utils.maps import Prediction, hide_padding
-from utils.targets import encode
 
 
 def blank(height: int = 40, width: int = 50) -> Prediction:

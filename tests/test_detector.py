@@ -11,17 +11,17 @@ from PIL import Image
 
 from detect import expand_inputs, load_detector
 from tests.conftest import ROOT
-from utils.annotations import read_words
-from utils.augmentation import WholeFrame
 from utils.checkpoint import load_model
+from utils.data.annotations import read_words
+from utils.data.augmentation import WholeFrame
+from utils.data.images import UnreadableImage
+from utils.data.problems import Problems
+from utils.data.video import UnreadableVideo, VideoReader, VideoWriter
 from utils.detector import Detector, to_frame
 from utils.errors import UserError
-from utils.evaluation import evaluate
-from utils.images import UnreadableImage
-from utils.inference import for_inference
+from utils.evaluation.protocol import evaluate
 from utils.maps import Prediction
-from utils.problems import Problems
-from utils.video import UnreadableVideo, VideoReader, VideoWriter
+from utils.network.inference import for_inference
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ import torch
 import benchmarks
 from model_pruned import FOTSModelPruned
 from train_sample import main, parse_args
-from utils.channels import uniform_plan
 from utils.checkpoint import load_model, save_checkpoint
-from utils.distributed import Ranks
+from utils.network.channels import uniform_plan
+from utils.runtime.distributed import Ranks
 
 VIEW = ("--val-short-side", 96)
 VAL = ("--val", *VIEW)
@@ -261,10 +261,10 @@ class TestMeasuring:
     def test_table_of_several(self, tmp_path, run_script, refuses, rendered, small_checkpoint):
         line = ("test_sample.py", "--test-folder-sample", rendered / "frames", "--pretrain-model", small_checkpoint)
         run_script(*line, "--prune", *VIEW, "--output-dir", tmp_path / "one")
-        table = run_script("-m", "utils.results", tmp_path / "one", tmp_path / "one").stdout
+        table = run_script("-m", "tools.compare_results", tmp_path / "one", tmp_path / "one").stdout
         assert table.count("one ") == 2
         assert "hmean" in table
-        refuses("utils.results", tmp_path, parts=["metrics.json"])
+        refuses("tools.compare_results", tmp_path, parts=["metrics.json"])
 
 
 def test_help_names_every_option(run_script):

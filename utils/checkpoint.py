@@ -1,7 +1,7 @@
 """Checkpoints: one `.pt` file, written atomically, that loads with `torch.load(weights_only=True)`.
 
-Contents: format (version), model (state dict), plan (channel plan), origin (see `utils.origin`), and for a run to
-go on: optimizer, scheduler, scaler, rng, epoch, step, best_score, arguments, metrics. Files of the earlier code
+Contents: format (version), model (state dict), plan (channel plan), origin (see `utils.network.origin`), and for a run
+to go on: optimizer, scheduler, scaler, rng, epoch, step, best_score, arguments, metrics. Files of the earlier code
 are read too: a dict with `model_state_dict`, or a bare state dict, pruned or not, with or without `module.`.
 """
 
@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from utils.channels import ORIGINAL_PLAN, plan_of
 from utils.errors import UserError
-from utils.origin import Origin
-from utils.weights import canonical_names, read_weights
+from utils.network.channels import ORIGINAL_PLAN, plan_of
+from utils.network.origin import Origin
+from utils.network.state_dicts import canonical_names, read_weights
 
 FORMAT = 1
 EARLIER_NAMES = {

@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from utils.augmentation import NetworkInput, WholeFrame, invert, pad, transform_points
 from utils.checkpoint import load_model
+from utils.data.augmentation import NetworkInput, WholeFrame, invert, pad, transform_points
+from utils.data.images import read_image
 from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, decode
 from utils.errors import UserError
 from utils.geometry import signed_areas
-from utils.images import read_image
-from utils.inference import for_inference
 from utils.maps import Prediction, hide_padding, normalise
+from utils.network.inference import for_inference
 
 
 class View(Protocol):

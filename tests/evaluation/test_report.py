@@ -1,0 +1,162 @@
+"""`test_sample.py`: what it prints and writes, and the pages and pictures that it makes."""
+
+import json
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from datasets import EpochSampler, SampleDataset, make_loader
+from loss import loss_sums
+from test_sample import merge_scales, short_sides
+from tests.data.test_targets import box, words_of
+from utils.checkpoint import load_model
+from utils.data.augmentation import WholeFrame
+from utils.detector import load_detector
+from utils.evaluation.analysis import THRESHOLDS
+from utils.evaluation.drawing import (
+    DONT_CARE_COLOUR,
+    FALSE_ALARM,
+    FOUND_WORD,
+    MATCHED,
+    MISSED,
+    draw_detections,
+    draw_quads,
+)
+from utils.evaluation.html_report import FrameScore, render_page
+from utils.evaluation.protocol import Evaluation
+from utils.evaluation.timing import time_stages
+from utils.evaluation.validation import validate
+
+
+class Links(HTMLParser):
+    """All pictures and links of a page, and its text."""
+
+    def __init__(self, page: str):
+        super().__init__()
+        self.sources, self.links, self.text = [], [], []
+        self.feed(page)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag == "img":
+            self.sources.append(attributes["src"])
+        if "href" in attributes:
+            self.links.append(attributes["href"])
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory, rendered, small_checkpoint, run_script) -> tuple[Path, str]:
+    out = tmp_path_factory.mktemp("measured")
+    process = run_script(
+        "test_sample.py", "--test-folder-sample", rendered / "frames", "--pretrain-model", small_checkpoint, "--prune",
+        "--val-short-side", 64, "--batch-size", 2, "--sweep", "--multi-scale", 48, "--output-dir", out,
+        "--num-workers", 0, "--score-threshold", 0.6,
+    )  # fmt: skip
+    return out, process.stdout
+
+
+def test_metrics(measured):
+    out, printed = measured
+    metrics = json.loads((out / "metrics.json").read_text())
+    for name in ("hmean", "precision", "recall", "average_precision", "parameters", "gmacs", "milliseconds_per_frame"):
+        assert metrics[name] >= 0, name
+    assert metrics["short_sides"] == [64, 48]
+    assert [row["score_threshold"] for row in metrics["sweep"]] == list(THRESHOLDS)
+    assert metrics["timing"]["batch_size"] == 2
+    assert all(metrics["timing"][stage] > 0 for stage in ("read", "resize", "network", "decoding"))
+    assert "best: --score-threshold" in printed
+    assert "images/s at batch size 2" in printed
+    assert "rotation, degrees" in printed
+
+
+def test_the_sweep_is_the_score_at_that_threshold(rendered, small_checkpoint):
+    model, _ = load_model(small_checkpoint)
+    dataset = SampleDataset(rendered / "frames", train=False, transform=WholeFrame(64))
+    loader, device = make_loader(dataset, EpochSampler(dataset), 2, 0), torch.device("cpu")
+    swept = validate(model, loader, loss_sums, device, 0.6, 0.2, sweep=(0.5, 0.6))
+    alone = validate(model, loader, loss_sums, device, 0.5, 0.2)
+    assert alone.sweep == {}
+    for words, same, other in zip(swept.sweep[0.5], alone.detections, swept.sweep[0.6], strict=True):
+        assert np.array_equal(words[0], same[0])
+        assert len(words[0]) > len(other[0])
+    assert swept.sweep[0.6] == swept.detections
+
+
+def test_merging_scales_keeps_the_best_of_each_word():
+    first = [(np.array([box(0, 0, 90, 30), box(0, 50, 90, 80)], float), np.array([0.9, 0.5]))]
+    second = [(np.array([box(2, 0, 92, 30), box(200, 50, 290, 80)], float), np.array([0.8, 0.7]))]
+    [(quads, scores)] = merge_scales([first, second], 0.2)
+    assert quads.tolist() == [box(0, 0, 90, 30), box(200, 50, 290, 80), box(0, 50, 90, 80)]
+    assert scores.tolist() == [0.9, 0.7, 0.5]
+    nothing = [(np.zeros((0, 4, 2), np.float32), np.zeros(0, np.float32))]
+    assert len(merge_scales([nothing, nothing], 0.2)[0][0]) == 0
+
+
+def test_short_sides():
+    assert short_sides(280, None) == [280]
+    assert short_sides(280, []) == [280, 196, 392]
+    assert short_sides(280, [560, 280]) == [280, 560]
+
+
+def test_files(measured, rendered):
+    out, _ = measured
+    frames = sorted((rendered / "frames" / "test_images1").iterdir())
+    page = Links((out / "index.html").read_text(encoding="utf-8"))
+    assert sorted(page.sources) == [f"{frame.stem}.jpg" for frame in frames]
+    for frame in frames:
+        assert cv2.imread(str(out / f"{frame.stem}.jpg")).shape == cv2.imread(str(frame)).shape
+        assert (out / f"res_{frame.stem}.txt").is_file()
+    assert not [link for link in [*page.sources, *page.links] if "://" in link or link.startswith("/")]
+
+
+def test_worst_frames_first_and_names_escaped():
+    def frame(name: str, matched: int, words: int, detections: int) -> FrameScore:
+        hmean = 2 * matched / (words + detections) if matched else 0.0
+        return FrameScore(name, name + ".jpg", Evaluation(0, 0, hmean, matched, words, detections))
+
+    scores = [frame("good", 3, 3, 3), frame("empty", 0, 0, 0), frame("half", 1, 2, 2), frame("bad", 0, 1, 0),
+              frame("worst", 0, 4, 2), frame("a<b>&#?", 1, 1, 2)]  # fmt: skip
+    order = [score.name for score in sorted(scores, key=FrameScore.badness)]
+    assert order == ["worst", "bad", "half", "a<b>&#?", "good", "empty"]
+    page = Links(render_page(scores, {"hmean": 0.5, "device": "<CPU>"}, "a < b"))
+    assert page.sources[-1] == "a%3Cb%3E%26%23%3F.jpg"
+    assert any("a<b>&#?" in text for text in page.text)
+    assert "<CPU>" in page.text
+
+
+def test_colours():
+    words = words_of(box(20, 20, 90, 50), box(20, 80, 90, 110), box(20, 140, 90, 170), ignored=[2])
+    quads = np.array([box(22, 22, 92, 52), box(150, 80, 200, 110), box(24, 144, 86, 166)], float)
+    picture = draw_detections(np.zeros((200, 240, 3), np.uint8), words, quads)
+
+    def near(pixel: np.ndarray, colour: tuple[int, int, int]) -> bool:  # edges are smooth
+        return np.abs(pixel.astype(int) - colour).max() < 60
+
+    assert near(picture[35, 20], FOUND_WORD)
+    assert near(picture[37, 22], MATCHED)
+    assert near(picture[95, 20], MISSED)
+    assert near(picture[95, 150], FALSE_ALARM)
+    for side, colour in ((picture[145:165, 20], DONT_CARE_COLOUR), (picture[148:162, 24], MATCHED)):
+        assert any(near(pixel, colour) for pixel in side)
+        assert any(near(pixel, (0, 0, 0)) for pixel in side)  # the gaps between dashes
+
+
+def test_a_frame_without_words_is_not_copied():
+    image = np.zeros((20, 30, 3), np.uint8)
+    assert draw_quads(image, np.zeros((0, 4, 2))) is image
+    assert draw_quads(image, np.array([box(2, 2, 20, 10)])).any()
+    assert not image.any()
+
+
+def test_timing_of_fewer_frames_than_a_batch(rendered, small_checkpoint):
+    paths = sorted((rendered / "frames" / "test_images1").iterdir())
+    timing = time_stages(load_detector(small_checkpoint, short_side=64), paths, 3, batches=4)
+    assert timing.batch_size == 3
+    assert timing.images_per_second == pytest.approx(1000 / sum(timing[:4]), rel=0.9)

@@ -1,0 +1,141 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.io
+
+from datasets import SynthText
+from tests.conftest import ROOT
+from utils.data.images import read_image
+from utils.geometry import signed_areas
+
+SIZE = (160, 224)
+
+
+def render(run_script, out, *more, images=6, seed=0, workers=1):
+    return run_script("-m", "tools.render", "--out", out, "--images", images, "--seed", seed, "--workers", workers,
+                      "--size", *SIZE, *more)  # fmt: skip
+
+
+def contents(folder) -> dict:
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory, run_script):
+    folder = tmp_path_factory.mktemp("drawn") / "syn"
+    render(run_script, folder)
+    return folder
+
+
+def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(drawn, tmp_path, run_script):
+    render(run_script, tmp_path / "two", workers=2)
+    assert contents(tmp_path / "two") == contents(drawn)
+    render(run_script, tmp_path / "other", seed=1)
+    assert not set(contents(tmp_path / "other").values()) & set(contents(drawn).values())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_run_leaves_what_it_has_drawn(number, tmp_path):
+    process = start(tmp_path)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert "interrupted: gt.mat has the" in errors
+    images = SynthText(tmp_path / "syn").annotations.names
+    assert 0 < len(images) < 5000
+    assert all((tmp_path / "syn" / name).is_file() for name in images)
+
+
+@pytest.mark.skipif(not Path("/proc").is_dir(), reason="the worker is found in /proc")
+def test_a_killed_worker_ends_the_run(tmp_path):
+    process = start(tmp_path)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2, errors
+    assert "error: " in errors and "a worker was killed" in errors
+
+
+def start(folder) -> subprocess.Popen:
+    """A long run of two workers that has begun to draw."""
+    line = ["-m", "tools.render", "--out", folder / "syn", "--images", 5000, "--workers", 2, "--size", *SIZE]
+    process = subprocess.Popen([sys.executable, *map(str, line)], cwd=ROOT, text=True, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)  # fmt: skip
+    while len(list(folder.rglob("*.jpg"))) < 20 and process.poll() is None:
+        time.sleep(0.05)
+    return process
+
+
+def test_synthtexts_layout(drawn):
+    gt = scipy.io.loadmat(drawn / "gt.mat")
+    assert gt["imnames"].shape == gt["wordBB"].shape == gt["charBB"].shape == gt["txt"].shape == (1, 6)
+    for name, words, characters, texts in zip(
+        *(gt[key][0] for key in ("imnames", "wordBB", "charBB", "txt")), strict=True
+    ):
+        assert read_image(drawn / name[0]).shape == (*SIZE, 3)
+        words = words.reshape(2, 4, -1).transpose(2, 1, 0)
+        assert len(words) == len(" ".join(texts).split())
+        assert characters.reshape(2, 4, -1).shape[2] == sum(len("".join(text.split())) for text in texts)
+        assert (signed_areas(words.astype(float)) > 0).all()  # clockwise
+        assert words.min() > -1
+        assert (words.reshape(-1, 2).max(0) <= [SIZE[1], SIZE[0]]).all()
+
+
+def test_read_back_as_training_data(drawn):
+    dataset = SynthText(drawn)
+    assert not dataset.problems
+    assert len(dataset) == 4
+    image, _ = dataset[0]
+    assert image.shape[2] == 3
+    assert sum(float(dataset[number][1].score_map.sum()) for number in range(4)) > 0
+
+
+def test_words_do_not_overlap(drawn):
+    import shapely
+
+    for words in scipy.io.loadmat(drawn / "gt.mat")["wordBB"][0]:
+        boxes = shapely.polygons(words.reshape(2, 4, -1).transpose(2, 1, 0))
+        for number, box in enumerate(boxes):
+            assert shapely.area(shapely.intersection(box, boxes[:number])).sum() < 0.05 * box.area
+
+
+def test_ink_lies_in_the_quads(drawn):
+    """Within the words' boxes the picture has more contrast than around them."""
+    import cv2
+
+    inside, outside = [], []
+    gt = scipy.io.loadmat(drawn / "gt.mat")
+    for name, words in zip(gt["imnames"][0], gt["wordBB"][0], strict=True):
+        grey = cv2.cvtColor(read_image(drawn / name[0]), cv2.COLOR_RGB2GRAY).astype(float)
+        edges = np.hypot(cv2.Sobel(grey, -1, 1, 0), cv2.Sobel(grey, -1, 0, 1))
+        mask = np.zeros(SIZE, np.uint8)
+        for quad in words.reshape(2, 4, -1).transpose(2, 1, 0):
+            cv2.fillConvexPoly(mask, np.rint(quad).astype(np.int32), 1)
+        inside.append(edges[mask == 1].mean())
+        outside.append(edges[mask == 0].mean())
+    assert np.mean(inside) > 1.3 * np.mean(outside)
+
+
+def test_words_of_a_list(tmp_path, run_script):
+    (tmp_path / "words.txt").write_text("Zebra\nQuartz\n", encoding="utf-8")
+    render(run_script, tmp_path / "syn", "--words", tmp_path / "words.txt", images=2)
+    texts = {word.lower() for text in scipy.io.loadmat(tmp_path / "syn" / "gt.mat")["txt"][0]
+             for word in " ".join(text).split()}  # fmt: skip
+    assert texts <= {"zebra", "quartz"}
+
+
+def test_bad_input(tmp_path, refuses, drawn):
+    line = ("-m", "tools.render", "--images", 2, "--out")
+    refuses(*line, drawn, parts=[drawn, "it has a gt.mat already"])
+    refuses(*line, tmp_path / "a", "--words", tmp_path / "no.txt", parts=["no.txt"])
+    refuses(*line, tmp_path / "a", "--fonts", tmp_path / "none", parts=["none"])
+    refuses(*line, tmp_path / "a", "--backgrounds", tmp_path / "none", parts=["none"])
+    (tmp_path / "empty").mkdir()
+    refuses(*line, tmp_path / "a", "--backgrounds", tmp_path / "empty", parts=["empty"])

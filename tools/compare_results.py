@@ -1,0 +1,42 @@
+"""The table that compares several measurements.
+
+python3 -m tools.compare_results demo/original demo/pruned demo/finetuned     # folders with metrics.json
+"""
+
+import json
+from pathlib import Path
+
+from utils.errors import UserError, run_script
+from utils.options.parser import Parser
+from utils.runtime.tables import format_table
+
+COLUMNS = {
+    "hmean": ("hmean", "{:.3f}"),
+    "precision": ("precision", "{:.3f}"),
+    "recall": ("recall", "{:.3f}"),
+    "parameters": ("parameters", "{:,}"),
+    "gmacs": ("GMACs", "{:.2f}"),
+    "milliseconds_per_frame": ("ms per frame", "{:.1f}"),
+}
+
+
+def compare(folders: list[Path]) -> str:
+    """A table of the folders' metrics.json, as `test_sample.py --output-dir` writes them."""
+    rows = [["", *(title for title, _ in COLUMNS.values())]]
+    for folder in folders:
+        try:
+            metrics = json.loads((folder / "metrics.json").read_text())
+        except (OSError, ValueError) as error:
+            raise UserError(f"{folder / 'metrics.json'}: {error}; write it with test_sample.py --output-dir") from None
+        rows.append([folder.name, *(pattern.format(metrics[name]) for name, (_, pattern) in COLUMNS.items())])
+    return format_table(rows)
+
+
+def main() -> None:
+    parser = Parser("Compare the metrics.json of several test_sample.py runs.")
+    parser.add_argument("folders", nargs="+", type=Path)
+    print(compare(parser.parse_args().folders))
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,240 @@
+"""Small data to try everything on, drawn with OpenCV alone: SynthText's layout and frames like a hand-held video.
+
+    python3 -m tools.demo_data --out demo/data
+
+Writes OUT/synthtext (numbered folders and a true gt.mat) and OUT/frames (train_images1, test_images1 and their
+text files): a camera moves over walls of signs, other walls for the test frames than for training. The same
+seed gives the same pictures.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import scipy.io
+
+from utils.data.annotations import DONT_CARE, Words, write_words
+from utils.data.augmentation import transform_points
+from utils.data.images import write_image
+from utils.errors import run_script
+from utils.geometry import bounding_boxes, min_area_rectangles
+from utils.options.parser import Parser, whole_number
+
+_WORDS = """
+exit open closed push pull stop taxi hotel cafe bar bank books bread coffee pizza sale new old north south
+east west gate platform station street avenue market museum library school office room floor stairs lift no
+smoking parking private danger wet paint please wait here ring bell tickets info help desk way out in up down
+left right
+"""
+VOCABULARY = _WORDS.split()
+FONTS = (
+    cv2.FONT_HERSHEY_SIMPLEX,
+    cv2.FONT_HERSHEY_DUPLEX,
+    cv2.FONT_HERSHEY_COMPLEX,
+    cv2.FONT_HERSHEY_TRIPLEX,
+)
+FRAME_HEIGHT, FRAME_WIDTH = 192, 256
+WORD_HEIGHTS = 16.0, 40.0
+"""Pixels in the frame."""
+UNREADABLE = 11.0
+"""Words of less height than this, in pixels, are marked don't-care."""
+
+
+class Word(NamedTuple):
+    text: str
+    quad: np.ndarray
+    """(4, 2) in the picture's pixels."""
+    characters: np.ndarray
+    """(characters, 4, 2)."""
+
+
+def draw_background(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
+    """Smooth colour, some shapes, fine texture: (H, W, 3) uint8."""
+    coarse = rng.uniform(30, 225, (rng.integers(2, 5), rng.integers(2, 5), 3)).astype(np.float32)
+    picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    for _ in range(rng.integers(3, 9)):
+        x, y = rng.integers(0, width), rng.integers(0, height)
+        size = rng.integers(5, max(width // 3, 6), 2).tolist()
+        colour = rng.uniform(0, 255, 3).tolist()
+        thickness = int(rng.choice([-1, 1, 2, 4]))
+        if rng.random() < 0.5:
+            cv2.rectangle(picture, (x, y), (x + size[0], y + size[1]), colour, thickness, cv2.LINE_AA)
+        else:
+            cv2.ellipse(
+                picture, (x, y), size, rng.uniform(0, 180), 0, rng.uniform(90, 360), colour, thickness, cv2.LINE_AA
+            )
+    grain = rng.normal(0, rng.uniform(2, 10), (height // 2, width // 2, 3)).astype(np.float32)
+    picture += cv2.resize(grain, (width, height))
+    return np.clip(cv2.GaussianBlur(picture, (3, 3), 0), 0, 255).astype(np.uint8)
+
+
+def write_word(
+    rng: np.random.Generator, picture: np.ndarray, text: str, height: float, centre: np.ndarray, angle: float
+) -> Word | None:
+    """Draw a word into the picture, in perspective; None, and nothing drawn, where it does not fit in."""
+    font, scale = int(rng.choice(FONTS)), 2.0
+    thickness = int(rng.integers(3, 8))
+    (width, above), below = cv2.getTextSize(text, font, scale, thickness)
+    descends = any(letter in "gjpqy" for letter in text)
+    below = below if descends else thickness // 2
+    margin = thickness
+    patch_height, patch_width = above + below + 2 * margin, width + 2 * margin
+    mask = np.zeros((patch_height, patch_width), np.uint8)
+    cv2.putText(mask, text, (margin, margin + above), font, scale, 255, thickness, cv2.LINE_AA)
+
+    ends = np.array([cv2.getTextSize(text[:count], font, scale, thickness)[0][0] for count in range(len(text) + 1)])
+    x = margin + ends * width / max(ends[-1], 1)
+    top, bottom = float(margin), float(margin + above + below)
+    flat = [[[a, top], [b, top], [b, bottom], [a, bottom]] for a, b in pairwise(x)]
+    flat = np.array([[[x[0], top], [x[-1], top], [x[-1], bottom], [x[0], bottom]], *flat])
+
+    factor = height / (bottom - top)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    half = np.array([patch_width, patch_height]) * factor / 2
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half + rng.normal(0, 0.03 * height, (4, 2))
+    corners = corners @ turn.T + centre
+    patch_corners = np.array([[0, 0], [patch_width, 0], [patch_width, patch_height], [0, patch_height]], np.float32)
+    homography = cv2.getPerspectiveTransform(patch_corners, corners.astype(np.float32))
+    quads = cv2.perspectiveTransform(flat.reshape(1, -1, 2), homography).reshape(-1, 4, 2)
+    left, upper, right, lower = bounding_boxes(quads[:1])[0]
+    if left < 2 or upper < 2 or right > picture.shape[1] - 3 or lower > picture.shape[0] - 3:
+        return None
+    shrunk = min(1.0, 2 * factor)  # smooth before it shrinks
+    if shrunk < 1:
+        mask = cv2.resize(mask, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
+        homography = homography @ np.diag([patch_width / mask.shape[1], patch_height / mask.shape[0], 1])
+    origin = np.floor([left, upper]).astype(int)
+    size = np.ceil([right, lower]).astype(int) + 1 - origin
+    moved = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]], [0, 0, 1.0]]) @ homography
+    cover = cv2.warpPerspective(mask, moved, size.tolist())[..., None] / 255.0
+    window = picture[origin[1] : origin[1] + size[1], origin[0] : origin[0] + size[0]]
+    colour = rng.uniform(0, 90, 3) if window.mean() > 127 else rng.uniform(165, 255, 3)
+    window[:] = window * (1 - cover) + colour * cover
+    return Word(text, quads[0], quads[1:])
+
+
+def draw_scene(
+    rng: np.random.Generator, height: int, width: int, count: int, heights: tuple[float, float]
+) -> tuple[np.ndarray, list[Word]]:
+    """A wall with up to `count` words that do not overlap."""
+    picture, words, taken = draw_background(rng, height, width), [], np.zeros((height, width), bool)
+    for _ in range(count * 4):
+        if len(words) == count:
+            break
+        text = str(rng.choice(VOCABULARY))
+        if rng.random() < 0.15:
+            text = str(rng.integers(1, 9999))
+        text = [text, text.upper(), text.capitalize()][rng.integers(3)]
+        size = float(np.exp(rng.uniform(*np.log(heights))))
+        half = np.array([size * len(text) * 0.5, size * 0.8])
+        if (2 * half > [width, height]).any():
+            continue
+        centre = rng.uniform(half, np.array([width, height]) - half)
+        (left, top), (right, bottom) = (centre - half).astype(int), (centre + half).astype(int)
+        if taken[max(top, 0) : bottom, max(left, 0) : right].any():
+            continue
+        if rng.random() < 0.3:  # on a sign
+            colour = rng.uniform(0, 255, 3).tolist()
+            cv2.rectangle(picture, (left, top), (right, bottom), colour, -1)
+        word = write_word(rng, picture, text, size, centre, rng.normal(0, 0.1))
+        if word:
+            taken[max(top, 0) : bottom, max(left, 0) : right] = True
+            words.append(word)
+    return picture, words
+
+
+def spoil(rng: np.random.Generator, picture: np.ndarray, motion: float) -> np.ndarray:
+    """Motion blur over `motion` pixels, light, sensor noise."""
+    length = max(1, round(motion))
+    if length > 1:
+        kernel = np.zeros((length, length), np.float32)
+        angle = rng.uniform(0, np.pi)
+        step = np.array([np.cos(angle), np.sin(angle)]) * (length - 1) / 2
+        middle = np.array([(length - 1) / 2] * 2)
+        ends = [tuple(round(float(value)) for value in middle + sign * step) for sign in (-1, 1)]
+        cv2.line(kernel, *ends, 1.0)
+        picture = cv2.filter2D(picture, -1, kernel / kernel.sum())
+    light = picture * rng.uniform(0.75, 1.15) + rng.normal(0, rng.uniform(1, 6), picture.shape)
+    return np.clip(light, 0, 255).astype(np.uint8)
+
+
+def make_synthtext(folder: Path, count: int, seed: int) -> None:
+    """`count` pictures and a gt.mat with imnames, wordBB, charBB and txt, as SynthText's."""
+    names, word_boxes, character_boxes, texts = [], [], [], []
+    for number in range(count):
+        rng = np.random.default_rng([seed, 0, number])
+        picture, words = [], []
+        while not words:
+            picture, words = draw_scene(rng, FRAME_HEIGHT, FRAME_WIDTH, int(rng.integers(2, 6)), WORD_HEIGHTS)
+        name = f"{number // 100 + 1}/scene_{number}.jpg"
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(folder / name, spoil(rng, picture, rng.uniform(0, 3)))
+        names.append(name)
+        boxes = np.stack([word.quad for word in words]).transpose(2, 1, 0).astype(np.float32)
+        word_boxes.append(boxes[..., 0] if len(words) == 1 else boxes)
+        character_boxes.append(
+            np.concatenate([word.characters for word in words]).transpose(2, 1, 0).astype(np.float32)
+        )
+        texts.append(np.array([word.text for word in words]))
+    contents = {"imnames": names, "wordBB": word_boxes, "charBB": character_boxes, "txt": texts}
+    scipy.io.savemat(folder / "gt.mat", {name: _cells(values) for name, values in contents.items()})
+
+
+def _cells(values: list) -> np.ndarray:
+    cells = np.empty((1, len(values)), object)
+    cells[0, :] = [np.array([value]) if isinstance(value, str) else value for value in values]
+    return cells
+
+
+def make_frames(folder: Path, train: int, test: int, seed: int, per_wall: int = 10) -> None:
+    """A camera moves over walls; each wall gives `per_wall` frames."""
+    for part, count in (("train", train), ("test", test)):
+        images, texts = folder / f"{part}_images1", folder / f"sample_{part}_annotation_txt"
+        images.mkdir(parents=True, exist_ok=True)
+        texts.mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            if number % per_wall == 0:
+                rng = np.random.default_rng([seed, 1, part == "test", number])
+                wall, words = draw_scene(rng, 3 * FRAME_HEIGHT, 3 * FRAME_WIDTH, 28, (12.0, 46.0))
+                start, step = rng.uniform(0.25, 0.75, 2), rng.normal(0, 0.04, 2)
+            place = np.clip(start + step * (number % per_wall), 0.2, 0.8) * [3 * FRAME_WIDTH, 3 * FRAME_HEIGHT]
+            camera = cv2.getRotationMatrix2D(place.tolist(), rng.normal(0, 4), rng.uniform(0.85, 1.15))
+            camera[:, 2] += np.array([FRAME_WIDTH, FRAME_HEIGHT]) / 2 - place
+            frame = cv2.warpAffine(wall, camera, (FRAME_WIDTH, FRAME_HEIGHT), flags=cv2.INTER_LINEAR)
+            quads = [transform_points(word.quad, camera) for word in words]
+            frame = spoil(rng, frame, np.hypot(*step) * 40)
+            write_frame(images / f"frame{number:04d}.jpg", texts / f"frame{number:04d}.txt", words, quads, frame)
+
+
+def write_frame(image: Path, text: Path, words: list[Word], quads: list[np.ndarray], frame: np.ndarray) -> None:
+    """Words that the frame cuts or that are too small to read become don't-care."""
+    kept, texts = [], []
+    for word, quad in zip(words, quads, strict=True):
+        whole = min_area_rectangles(quad[None]).sizes
+        cut = min_area_rectangles(quad[None], (FRAME_WIDTH, FRAME_HEIGHT)).sizes
+        share = cut.prod() / whole.prod() if np.isfinite(cut).all() else 0
+        if share < 0.05:
+            continue
+        kept.append(quad)
+        texts.append(word.text if share > 0.7 and whole.min() >= UNREADABLE else DONT_CARE)
+    write_image(image, frame)
+    write_words(text, Words(np.array(kept).reshape(-1, 4, 2), np.array([t == DONT_CARE for t in texts], bool)), texts)
+
+
+def main() -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets synthtext/ and frames/")
+    parser.add_argument("--images", type=whole_number(5), default=600, metavar="N", help="(default %(default)s)")
+    parser.add_argument("--train-frames", type=whole_number(1), default=60, metavar="N", help="(default %(default)s)")
+    parser.add_argument("--test-frames", type=whole_number(1), default=40, metavar="N", help="(default %(default)s)")
+    parser.add_argument("--seed", type=whole_number(0), default=0, help="(default %(default)s)")
+    args = parser.parse_args()
+    make_synthtext(args.out / "synthtext", args.images, args.seed)
+    make_frames(args.out / "frames", args.train_frames, args.test_frames, args.seed)
+    print(f"{args.out}: synthtext/ ({args.images} images), frames/ ({args.train_frames} + {args.test_frames} frames)")
+
+
+if __name__ == "__main__":
+    run_script(main)

@@ -1,0 +1,68 @@
+"""Draw the curves of one or several training runs.
+
+python3 -m tools.plot_curves OUT OTHER_OUT --to curves.png
+"""
+
+import csv
+from pathlib import Path
+
+from utils.errors import UserError, run_script
+from utils.options.parser import Parser, option
+from utils.runtime.optional import need
+from utils.training.run_folder import RESULTS
+
+PANELS = {
+    "loss": ("train_loss", "val_loss"),
+    "parts of the training loss": ("train_classification", "train_iou", "train_angle"),
+    "hmean": ("hmean", "precision", "recall"),
+    "learning rate": ("lr",),
+}
+
+
+def read_curves(folder: Path) -> dict[str, list[float]]:
+    """The run's results.csv by column."""
+    path = folder / RESULTS
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]}
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}; give a --save-dir of train_sample.py") from None
+    except (IndexError, TypeError, ValueError):
+        raise UserError(f"{path}: not a table of epochs that train_sample.py wrote") from None
+
+
+def draw_curves(folders: list[Path], path: Path) -> None:
+    """One panel for each kind of quantity, one colour a run, one line style a quantity."""
+    need("matplotlib", "drawing curves").use("Agg")
+    from matplotlib import pyplot
+
+    runs = {folder.name or str(folder): read_curves(folder) for folder in folders}
+    figure, axes = pyplot.subplots(2, 2, figsize=(11, 7), layout="constrained")
+    for axis, (title, columns) in zip(axes.flat, PANELS.items(), strict=True):
+        for number, (run, curves) in enumerate(runs.items()):
+            for column, style in zip(columns, ("-", "--", ":"), strict=False):
+                if column in curves:
+                    label = f"{run} {column}" if len(runs) > 1 else column
+                    axis.plot(curves["epoch"], curves[column], style, marker=".", color=f"C{number}", label=label)
+        axis.set_title(title)
+        axis.set_xlabel("epoch")
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.grid(alpha=0.3)
+        if axis.lines:
+            axis.legend(fontsize="small")
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
+
+
+def main() -> None:
+    parser = Parser(__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="OUT", help="--save-dir of a run")
+    option(parser, "--to", Path, Path("curves.png"), "PNG", "the picture to write")
+    args = parser.parse_args()
+    draw_curves(args.folders, args.to)
+    print(args.to)
+
+
+if __name__ == "__main__":
+    run_script(main)

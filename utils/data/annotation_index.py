@@ -1,0 +1,374 @@
+"""SynthText's `gt.mat`, read once: an index of flat arrays beside it, mapped into memory from then on.
+
+The index of the full SynthText (858,750 images, 7.27 million words) is one file of 300 MB that opens at once
+and whose pages all processes share. It lies beside the gt.mat, or in a cache folder where that one is
+read-only. It is made again when the gt.mat has another size, time or content, or when it is not whole.
+
+File: the arrays, each at a multiple of 64 bytes; then JSON that says what lies where, which gt.mat it is of and
+what was left out of it; then `_END`.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import json
+import math
+import mmap
+import os
+import struct
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import scipy.io
+from tqdm import tqdm
+
+from utils.data.annotations import Annotations, Names, check_words
+from utils.data.mat_cells import Cell, Damaged, OddLayout, find_variables, read_cells
+from utils.data.problems import Problems
+from utils.errors import UserError
+
+try:
+    import fcntl
+except ImportError:  # Windows: two first starts at once both build, and the later one's index stays
+    fcntl = None
+
+FORMAT = 1
+"""Goes up with every change of the file's form, and of the checks of `utils.data.annotations.check_words`."""
+
+_END = struct.Struct("<Q16s8s")
+"""Length of the JSON, digest of all before, magic."""
+_MAGIC = b"TEXTIDX\n"
+_ALIGNMENT = 64
+_PROBES, _PROBE_BYTES = 64, 4096
+_COLUMNS = "imnames", "wordBB", "dontcare"
+_BATCH = 4096
+"""Images whose words are checked at once."""
+
+
+def read_synthtext(path: str | Path, cache_dir: str | Path | None = None) -> Annotations:
+    """SynthText's `gt.mat` (a file, or the folder that holds it); images beside it or in `images/`.
+
+    The first call builds the index. cache_dir: the folder for it; by default beside the gt.mat, or where
+    that is read-only in the user's cache ($XDG_CACHE_HOME or ~/.cache).
+    """
+    path = Path(path)
+    file = path / "gt.mat" if path.is_dir() else path
+    if not file.is_file():
+        raise UserError(f"{path}: there is no gt.mat; give the folder that holds SynthText's gt.mat")
+    try:
+        return _open_or_build(file, _places(file, cache_dir))
+    except PermissionError:
+        raise UserError(f"{file}: you have no permission to read it; change its mode") from None
+
+
+class IndexedAnnotations(Annotations):
+    """Annotations whose arrays lie in an index; a copy sent to another process maps the same file."""
+
+    def __init__(self, file: Path, index: Path, key: dict):
+        """file: the gt.mat. key: what the index must be of. Raises `_NoIndex`."""
+        contents, arrays = _map(index, key)
+        self.file, self.index, self.key = file, index, key
+        self.names = Names(arrays["name_offsets"], arrays["name_data"])
+        self.offsets, self.quads, self.ignored = arrays["offsets"], arrays["quads"], arrays["ignored"]
+        self.problems = Problems()
+        for kind, count, example in contents["problems"]:
+            self.problems.add(kind, example, count)
+        folder = file.parent
+        in_images = (folder / "images").is_dir() and len(self.names) and not (folder / self.names[0]).exists()
+        self.root = folder / "images" if in_images else folder
+
+    def __reduce__(self):
+        return _open_again, (self.file, self.index, self.key)
+
+
+def _open_again(file: Path, index: Path, key: dict) -> IndexedAnnotations:
+    try:
+        return IndexedAnnotations(file, index, key)
+    except _NoIndex:
+        raise UserError(f"{index}: it was taken away or replaced during the run; start again") from None
+
+
+class _NoIndex(Exception):
+    """There is no index, or a stale, torn or foreign one."""
+
+
+def _places(file: Path, cache_dir: str | Path | None) -> list[Path]:
+    """Where the index may lie, best first."""
+    beside = file.with_name(f"{file.name}.index")
+    name = f"{file.stem}-{hashlib.blake2b(str(file.resolve()).encode(), digest_size=8).hexdigest()}.index"
+    if cache_dir is not None:
+        return [Path(cache_dir) / name]
+    users = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fots-text-detection"
+    return [beside, users / name]
+
+
+def _open_or_build(file: Path, places: list[Path]) -> Annotations:
+    key = _key(file)
+    for turn in ("without the lock", "with it"):
+        with _locked(file) if turn == "with it" else contextlib.nullcontext():
+            for index in places:
+                with contextlib.suppress(_NoIndex):
+                    return IndexedAnnotations(file, index, key)
+            if turn == "with it":  # nobody else has built it while we waited
+                index = _build(file, key, places)
+                return IndexedAnnotations(file, index, key)
+    raise AssertionError("unreachable")
+
+
+@contextlib.contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Alone among processes with this gt.mat; it is the gt.mat itself that is locked, for reading is enough."""
+    with open(file, "rb") as handle:
+        if fcntl:
+            with contextlib.suppress(OSError):  # a network disk without locks
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _key(file: Path) -> dict:
+    """What tells one gt.mat from another, without reading all of it."""
+    state = file.stat()
+    with open(file, "rb") as handle:
+        digest = _probe(handle, state.st_size)
+    return {"format": FORMAT, "size": state.st_size, "mtime_ns": state.st_mtime_ns, "probe": digest.hex()}
+
+
+def _probe(handle: BinaryIO, size: int) -> bytes:
+    """Digest of evenly spread blocks of a file's first `size` bytes; of all of them if they are few."""
+    digest = hashlib.blake2b(struct.pack("<Q", size), digest_size=16)
+    last = max(size - _PROBE_BYTES, 0)
+    for start in sorted({last * number // (_PROBES - 1) for number in range(_PROBES)}):
+        handle.seek(start)
+        digest.update(handle.read(min(_PROBE_BYTES, size - start)))
+    return digest.digest()
+
+
+def _map(index: Path, key: dict) -> tuple[dict, dict[str, np.ndarray]]:
+    """The index's JSON and its arrays. Raises `_NoIndex`."""
+    try:
+        with open(index, "rb") as handle:
+            size = handle.seek(0, os.SEEK_END) - _END.size
+            if size < 0:
+                raise _NoIndex
+            handle.seek(size)
+            length, digest, magic = _END.unpack(handle.read(_END.size))
+            if magic != _MAGIC or length > size or digest != _probe(handle, size):
+                raise _NoIndex
+            handle.seek(size - length)
+            contents = json.loads(handle.read(length))
+            if contents["key"] != key:
+                raise _NoIndex
+            pages = mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ)
+        arrays = {
+            name: np.frombuffer(pages, dtype, math.prod(shape), start).reshape(shape)
+            for name, (dtype, shape, start) in contents["arrays"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError):
+        raise _NoIndex from None
+    words = len(arrays["quads"])
+    for offsets, end in ((arrays["offsets"], words), (arrays["name_offsets"], len(arrays["name_data"]))):
+        if offsets[0] != 0 or offsets[-1] != end or (np.diff(offsets) < 0).any():
+            raise _NoIndex
+    if len(arrays["ignored"]) != words or len(arrays["offsets"]) != len(arrays["name_offsets"]):
+        raise _NoIndex
+    return contents, arrays
+
+
+def _build(file: Path, key: dict, places: list[Path]) -> Path:
+    """Write the index at the first place that takes it."""
+    reasons = []
+    for index in places:
+        try:
+            if index.parent == file.parent:
+                _refuse_read_only(index.parent)
+            index.parent.mkdir(parents=True, exist_ok=True)
+            with _atomically(index) as handle:
+                _write(handle, file, key)
+            return index
+        except OSError as error:
+            reasons.append(f"{index.parent}: {error.strerror}")
+    raise UserError(f"{file}: its index cannot be written ({'; '.join(reasons)}); give --cache-dir a folder with room")
+
+
+def _refuse_read_only(folder: Path) -> None:
+    """A folder that its mode calls read-only is so for root, too, who could write there."""
+    if not folder.stat().st_mode & 0o222:
+        raise PermissionError(13, os.strerror(13))
+
+
+@contextlib.contextmanager
+def _atomically(path: Path) -> Iterator[BinaryIO]:
+    """A file that is there whole or not at all."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
+        try:
+            yield handle
+            handle.flush()
+            os.fsync(handle.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            os.chmod(handle.name, 0o666 & ~umask)
+            os.replace(handle.name, path)
+        except BaseException:
+            os.unlink(handle.name)
+            raise
+
+
+def _write(handle: BinaryIO, file: Path, key: dict) -> None:
+    """All of the index, quads as they come from the gt.mat."""
+    with damage_as_user_error(file):
+        contents = _write_arrays(handle, file, *_read_mat(file))
+    if _key(file) != key:
+        raise UserError(f"{file}: it changed while it was read; start again when it is whole")
+    text = json.dumps({"key": key, **contents}).encode()
+    handle.write(text)
+    size = handle.tell()
+    digest = _probe(handle, size)
+    handle.seek(size)
+    handle.write(_END.pack(len(text), digest, _MAGIC))
+
+
+def _write_arrays(handle: BinaryIO, file: Path, names: Names, cells: Iterable[tuple[Cell, Cell | None]]) -> dict:
+    """Returns the JSON's `arrays` and `problems`. cells: of each image, of wordBB and of dontcare."""
+    problems, kept, total = Problems(), [], 0
+    counts, ignored = [], []
+    bar = tqdm(cells, desc=f"{file}: first use, indexing", total=len(names), unit="img", disable=None)
+    with contextlib.closing(bar):
+        stream = enumerate(bar)
+        while batch := list(itertools.islice(stream, _BATCH)):
+            images = []
+            for number, (boxes, marks) in batch:
+                quads = quads_of_cell(boxes)
+                if names.offsets[number] == names.offsets[number + 1]:
+                    problems.add("images without a name, left out", f"{file.name}: imnames[{number}]")
+                elif quads is None:
+                    example = f"{file.name}: wordBB[{number}] has shape {boxes.shape}; expected (2, 4) or (2, 4, M)"
+                    problems.add("images with malformed words, left out", example)
+                else:
+                    images.append((number, quads, _marks_of_cell(marks, len(quads))))
+            numbers, quads, marks = zip(*images, strict=True) if images else ((), (), ())
+            checked = check_words(
+                np.concatenate([np.zeros((0, 4, 2), np.float32), *quads]),
+                np.concatenate([np.zeros(0, bool), *marks]),
+                np.cumsum([0, *map(len, quads)]),
+                [names[number] for number in numbers],
+                problems,
+            )
+            handle.write(checked[0].astype("<f4").tobytes())
+            total += len(checked[0])
+            ignored.append(checked[1])
+            counts.append(np.diff(checked[2]))
+            kept.append(np.array(numbers, np.int64))
+    kept = np.concatenate([np.zeros(0, np.int64), *kept])
+    name_parts = (names.data[names.offsets[number] : names.offsets[number + 1]] for number in kept)
+    arrays = {"quads": ["<f4", [total, 4, 2], 0]}
+    for name, dtype, parts in (
+        ("ignored", "|b1", ignored),
+        ("offsets", "<i8", [[0], np.cumsum(np.concatenate([np.zeros(0, np.int64), *counts]))]),
+        ("name_offsets", "<i8", [[0], np.cumsum(np.diff(names.offsets)[kept])]),
+        ("name_data", "|u1", name_parts),
+    ):
+        handle.write(bytes(-handle.tell() % _ALIGNMENT))
+        start = handle.tell()
+        for part in parts:
+            handle.write(np.asarray(part, dtype).tobytes())
+        arrays[name] = [dtype, [(handle.tell() - start) // np.dtype(dtype).itemsize], start]
+    return {"arrays": arrays, "problems": problems.rows()}
+
+
+def _read_mat(file: Path) -> tuple[Names, Iterator[tuple[Cell, Cell | None]]]:
+    """The image names ("" for one that can't be a file's), and of each image the cells of wordBB and dontcare.
+
+    dontcare is `tools.convert`'s: which words are `###`; SynthText has none. Raises `Damaged`.
+    """
+    columns = read_columns(file, _COLUMNS)
+    count, cells = columns["imnames"]
+    bar = tqdm(cells, desc=f"{file}: first use, names", total=count, unit="img", leave=False, disable=None)
+    names = Names.pack(file_name_of(cell, file) for cell in bar)
+    marks = columns["dontcare"][1] if "dontcare" in columns else itertools.repeat(None)
+    return names, zip(columns["wordBB"][1], marks, strict=False)
+
+
+@contextlib.contextmanager
+def damage_as_user_error(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except Damaged as error:
+        raise UserError(
+            f"{file}: cannot be read ({error}); expected a MATLAB v5 file with imnames and wordBB, so it may be "
+            "cut off: copy it again"
+        ) from None
+
+
+def read_columns(file: Path, names: tuple[str, ...]) -> dict[str, tuple[int, Iterator[Cell]]]:
+    """Number and cells of those variables that the gt.mat has, imnames and wordBB among them; all of one number.
+
+    Raises `Damaged`, now or when the cells are read.
+    """
+    try:
+        variables = find_variables(file, set(names))
+        _require(variables)
+        columns = {name: read_cells(file, variable) for name, variable in variables.items()}
+    except OddLayout:
+        columns = _load_columns(file, names)
+    images = columns["imnames"][0]
+    for name, (count, _) in columns.items():
+        if count != images:
+            raise UserError(f"{file}: {images} imnames but {count} {name} cells; copy the file again")
+    return columns
+
+
+def _load_columns(file: Path, names: tuple[str, ...]) -> dict[str, tuple[int, Iterator[Cell]]]:
+    """The same by SciPy, which knows odder files (big-endian, version 4, variables that are no cells)."""
+    try:
+        contents = scipy.io.loadmat(file, variable_names=names)
+    except Exception as error:  # SciPy raises whatever a damaged byte leads to
+        raise Damaged(f"{type(error).__name__}: {error}") from None
+    columns = {name: contents[name] for name in names if name in contents}
+    _require(columns)
+    return {name: (values.size, map(_cell_of_array, values.flat)) for name, values in columns.items()}
+
+
+def _require(found: dict) -> None:
+    for name in ("imnames", "wordBB"):
+        if name not in found:
+            raise Damaged(f"it has no whole {name}")
+
+
+def _cell_of_array(value) -> Cell:
+    value = np.asarray(value)
+    while value.dtype == object and value.size == 1:
+        value = np.asarray(value.item())
+    if value.dtype.kind == "U":
+        return Cell(value.shape, value.ravel().tolist())
+    return Cell(value.shape, value.ravel(order="F") if value.dtype.kind in "fiu" else None)
+
+
+def file_name_of(cell: Cell, file: Path) -> str:
+    """An imnames cell's path relative to the dataset's folder; "" if it can't be one."""
+    name = cell.text
+    if not name or "\0" in name:
+        return ""
+    if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
+        raise UserError(f"{file}: image name {name!r} leaves the dataset's folder; correct imnames")
+    return name
+
+
+def quads_of_cell(cell: Cell) -> np.ndarray | None:
+    """A wordBB cell, (2, 4) for one word or (2, 4, M), -> (M, 4, 2); None if it is neither."""
+    if not isinstance(cell.values, np.ndarray):
+        return None
+    if not cell.values.size:
+        return np.zeros((0, 4, 2), np.float32)
+    if cell.shape[:2] != (2, 4) or len(cell.shape) > 3:
+        return None
+    return cell.values.reshape(-1, 4, 2)  # MATLAB's order is NumPy's with the axes reversed
+
+
+def _marks_of_cell(cell: Cell | None, words: int) -> np.ndarray:
+    """A dontcare cell -> (words,) bool."""
+    if cell is None or not isinstance(cell.values, np.ndarray) or cell.values.size != words:
+        return np.zeros(words, bool)
+    return cell.values != 0

@@ -1,0 +1,236 @@
+"""Annotation files -> image names and word quads, checked once, kept in flat arrays.
+
+Flat arrays (not lists of arrays) are shared with DataLoader workers without being copied page by page.
+SynthText's `gt.mat` is read by `utils.data.annotation_index`.
+"""
+
+import os
+import re
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.data.images import IMAGE_SUFFIXES, image_problem
+from utils.data.problems import Problems
+from utils.errors import UserError
+from utils.geometry import self_crossing, signed_areas, sort_around_centre
+
+DONT_CARE = "###"
+MIN_AREA = 1.0
+"""Square pixels; a quad with less is no word."""
+
+
+class TextLayout(NamedTuple):
+    """Folders of images and of their texts, each (for training, for tests)."""
+
+    images: tuple[str, str]
+    texts: tuple[str, str]
+    prefix: str
+    """What a text's name has before the image's."""
+
+
+SAMPLE_LAYOUT = TextLayout(
+    ("train_images1", "test_images1"), ("sample_train_annotation_txt", "sample_test_annotation_txt"), ""
+)
+ICDAR2015_LAYOUT = TextLayout(
+    ("ch4_training_images", "ch4_test_images"),
+    ("ch4_training_localization_transcription_gt", "Challenge4_Test_Task1_GT"),
+    "gt_",
+)
+TEXT_LAYOUTS = SAMPLE_LAYOUT, ICDAR2015_LAYOUT
+
+
+class Words(NamedTuple):
+    """The words of one image."""
+
+    quads: np.ndarray
+    """(M, 4, 2) float32 corners (x, y) in pixels, clockwise."""
+    ignored: np.ndarray
+    """(M,) bool: don't-care (`###`)."""
+
+
+class Names(Sequence):
+    """Strings as one run of UTF-8 bytes: a view, 50 bytes an image instead of the widest name's 4 a letter.
+
+    offsets: (N + 1,) where each string starts. data: (bytes,) uint8.
+    """
+
+    def __init__(self, offsets: np.ndarray, data: np.ndarray):
+        self.offsets, self.data = offsets, data
+
+    @classmethod
+    def pack(cls, strings: Iterable[str]) -> "Names":
+        offsets, data = array("q", [0]), bytearray()
+        for string in strings:
+            data += string.encode("utf-8", errors="replace")
+            offsets.append(len(data))
+        return cls(np.frombuffer(offsets, np.int64), np.frombuffer(data, np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, index: int) -> str:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"name {index} of {len(self)}")
+        index = index % len(self)
+        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes().decode("utf-8")
+
+
+class Annotations:
+    """Images of one folder and their words.
+
+    root: the folder. names: image paths relative to it. words: of each image, checked here. problems: what
+    was repaired or left out is added to it.
+
+    Afterwards `quads` (total, 4, 2) float32 and `ignored` (total,) bool hold all images' words, and
+    `offsets` (N + 1,) says where each image's start.
+    """
+
+    def __init__(self, root: Path, names: Iterable[str], words: list[Words], problems: Problems):
+        self.root, self.names, self.problems = Path(root), Names.pack(map(str, names)), problems
+        offsets = np.cumsum([0, *(len(each.quads) for each in words)])
+        quads = np.concatenate([np.zeros((0, 4, 2)), *(each.quads for each in words)])
+        ignored = np.concatenate([np.zeros(0, bool), *(each.ignored for each in words)])
+        self.quads, self.ignored, self.offsets = check_words(quads, ignored, offsets, self.names, problems)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, index: int) -> Path:
+        return self.root / self.names[index]
+
+    def words(self, index: int) -> Words:
+        span = slice(self.offsets[index], self.offsets[index + 1])
+        return Words(self.quads[span], self.ignored[span])
+
+    def usable(self, indices: np.ndarray, at_most: int = 20_000, sample: int = 1_000) -> np.ndarray:
+        """Those of the images that are there and whole, judged by their first and last bytes.
+
+        Of more than `at_most` images only `sample`, evenly spread, are looked at; the others are taken on
+        trust (a worker that meets a broken one leaves it out, counted).
+        """
+        indices = np.asarray(indices)
+        count = len(indices) if len(indices) <= at_most else sample
+        looked_at = np.unique(np.linspace(0, len(indices) - 1, count).astype(int))
+        broken = []
+        for position in looked_at:
+            path = self.path(indices[position])
+            if problem := image_problem(path):
+                broken.append(position)
+                self.problems.add("images unreadable, left out", f"{path}: {problem}")
+        if len(broken) == len(looked_at):
+            first = f", e.g.\n{self.problems}" if broken else ""
+            raise UserError(f"{self.root}: no usable image among {len(indices)} in the annotation{first}")
+        return np.delete(indices, broken)
+
+
+def check_words(
+    quads: np.ndarray, ignored: np.ndarray, offsets: np.ndarray, names: Sequence[str], problems: Problems
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Repair corner orders and leave out what is no word: quads, ignored and offsets as `Annotations` has them.
+
+    names: of the images that offsets are about; with what is found, to problems.
+    """
+
+    def note(kind: str, found: np.ndarray) -> None:
+        if found.any():
+            image = names[np.searchsorted(offsets, np.argmax(found), "right") - 1]
+            problems.add(kind, image, int(found.sum()))
+
+    quads = quads.astype(np.float64)
+    finite = (np.abs(quads) < 1e6).all((1, 2))  # false for nan, too
+    note("words with corners that are no numbers, left out", ~finite)
+    quads[~finite] = 0
+    crossing = self_crossing(quads)
+    note("words with crossing sides, corners put in order", crossing)
+    quads[crossing] = sort_around_centre(quads[crossing])
+    areas = signed_areas(quads)
+    anticlockwise = areas <= -MIN_AREA
+    note("words with corners anticlockwise, turned round", anticlockwise)
+    quads[anticlockwise] = quads[anticlockwise][:, [0, 3, 2, 1]]
+    no_area = finite & (np.abs(areas) < MIN_AREA)
+    note("words without area, left out", no_area)
+    kept = finite & ~no_area
+    offsets = np.concatenate([[0], np.cumsum(kept)])[offsets]
+    return quads[kept].astype(np.float32), ignored[kept].astype(bool), offsets
+
+
+def inside_image(words: Words, height: int, width: int) -> np.ndarray:
+    """(M,) bool: which words have a part inside an image of that size."""
+    return ((words.quads.max(1) > 0) & (words.quads.min(1) < (width, height))).all(1)
+
+
+def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
+    """A folder of images and one of `<prefix><image name>.txt` files, a word a line.
+
+    Lines: `x1,y1,x2,y2,x3,y3,x4,y4,text` in UTF-8, text may hold commas, `###` = don't care.
+    """
+    for folder in (images, texts):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: there is no such folder; see 'Data layouts' in the README")
+    problems, names, words = Problems(), [], []
+    for image in list_images(images):
+        name = image.relative_to(images)
+        text = texts / name.parent / f"{prefix}{name.stem}.txt"
+        if text.is_file():
+            names.append(name.as_posix())
+            words.append(read_words(text, problems))
+        else:
+            problems.add("images without annotation, left out", f"{image}: there is no {text}")
+    if not names:
+        raise UserError(f"{images}: no image with a .txt of its name in {texts}; see 'Data layouts' in the README")
+    return Annotations(images, names, words, problems)
+
+
+def read_words(path: Path, problems: Problems) -> Words:
+    """The words of one `.txt` file; a line that is none is left out and counted."""
+    words, _ = read_transcriptions(path, problems)
+    return words
+
+
+def read_transcriptions(path: Path, problems: Problems) -> tuple[Words, list[str]]:
+    """The words of one `.txt` file and what they say; a line that is none is left out and counted."""
+    quads, texts = [], []
+    try:
+        content = path.read_bytes().decode("utf-8-sig", errors="replace")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend it or take its image away") from None
+    for number, line in enumerate(re.split("\r\n|\n|\r", content), 1):
+        if not line.strip():
+            continue
+        fields = line.split(",", 8)
+        try:
+            quads.append(np.array(fields[:8], dtype=np.float64).reshape(4, 2))
+        except ValueError:
+            example = f"{path}:{number}: {line[:60]!r}; expected 8 numbers and the text, separated by commas"
+            problems.add("malformed lines, left out", example)
+            continue
+        texts.append(fields[8] if len(fields) == 9 else "")
+    ignored = np.array([text.strip() == DONT_CARE for text in texts], dtype=bool)
+    return Words(np.array(quads).reshape(-1, 4, 2), ignored), texts
+
+
+def write_words(path: Path, words: Words, texts: list[str] | None = None) -> None:
+    """The reverse of `read_words`, with whole-number coordinates as ICDAR's files have them."""
+    texts = texts or [DONT_CARE if ignored else "word" for ignored in words.ignored]
+    corners = np.rint(words.quads).astype(int).reshape(-1, 8)
+    lines = [",".join([*map(str, row), text]) for row, text in zip(corners, texts, strict=True)]
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images in the folder and its sub-folders, in natural order: img_2 before img_10."""
+    images = [
+        Path(place, name)
+        for place, _, names in os.walk(folder, followlinks=True)
+        for name in names
+        if Path(name).suffix.lower() in IMAGE_SUFFIXES
+    ]
+    return sorted(images, key=lambda path: _natural_order(str(path.relative_to(folder))))
+
+
+def _natural_order(name: str) -> list:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]

@@ -1,0 +1,28 @@
+"""A folder of annotated images in any of the layouts -> `Annotations`."""
+
+from pathlib import Path
+
+from utils.data.annotation_index import read_synthtext
+from utils.data.annotations import TEXT_LAYOUTS, Annotations, read_text_files
+from utils.errors import UserError
+
+
+def open_sample(root: str | Path, train: bool, cache_dir: str | Path | None = None) -> Annotations:
+    """A sample dataset's training or test frames; the layout is told by the folders that are there."""
+    root = Path(root)
+    part = 0 if train else 1
+    mat = root / ("train", "test")[part] / "gt.mat"
+    for layout in TEXT_LAYOUTS:
+        if (root / layout.images[part]).is_dir():
+            return read_text_files(root / layout.images[part], root / layout.texts[part], layout.prefix)
+    if not mat.is_file():
+        expected = " or ".join([*(f"{layout.images[part]}/" for layout in TEXT_LAYOUTS), f"{mat.parent.name}/gt.mat"])
+        raise UserError(f"{root}: no sample dataset: expected {expected} there; see 'Data layouts' in the README")
+    return read_synthtext(mat, cache_dir)
+
+
+def open_any(root: str | Path, train: bool, cache_dir: str | Path | None = None) -> Annotations:
+    """SynthText, whole, where there is a gt.mat; else a sample dataset's part."""
+    if Path(root).is_file() or Path(root, "gt.mat").is_file():
+        return read_synthtext(root, cache_dir)
+    return open_sample(root, train, cache_dir)

@@ -1,0 +1,116 @@
+"""A folder to look at: every frame with its words and detections, the worst first, in one static page."""
+
+import html
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+import numpy as np
+from tqdm import tqdm
+
+from utils.data.images import read_image, write_image
+from utils.evaluation.drawing import (
+    DONT_CARE_COLOUR,
+    FALSE_ALARM,
+    FOUND_WORD,
+    MATCHED,
+    MISSED,
+    draw_detections,
+)
+from utils.evaluation.protocol import Evaluation, match, summarise
+from utils.evaluation.result_files import whole_pixels, write_results
+
+LEGEND = (
+    ("detection that matches a word", MATCHED, "solid"),
+    ("false alarm", FALSE_ALARM, "solid"),
+    ("word that is found", FOUND_WORD, "solid"),
+    ("missed word", MISSED, "solid"),
+    ("don't-care word", DONT_CARE_COLOUR, "dashed"),
+    ("detection in a don't-care word", MATCHED, "dashed"),
+)
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1320px; padding: 0 1rem; color: #222; }
+h1 { font-size: 1.4rem; } pre { background: #f4f4f4; padding: .8rem; overflow-x: auto; }
+table { border-collapse: collapse; } td { padding: .1rem 1.2rem .1rem 0; }
+.legend span { display: inline-block; margin: 0 1.2rem .3rem 0; }
+.legend i { display: inline-block; width: 1.4rem; height: .8rem; margin-right: .4rem; vertical-align: middle; }
+.frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(400px, 1fr)); gap: 1rem; }
+figure { margin: 0; } figure img { width: 100%; display: block; background: #ddd; }
+summary { cursor: pointer; margin: 1rem 0; }
+figcaption { font-size: .85rem; overflow-wrap: anywhere; } figcaption b { font-variant-numeric: tabular-nums; }
+"""
+
+
+class FrameScore(NamedTuple):
+    """One frame in the report."""
+
+    name: str
+    picture: str
+    evaluation: Evaluation
+
+    @property
+    def missed(self) -> int:
+        return self.evaluation.words - self.evaluation.matched
+
+    @property
+    def false_alarms(self) -> int:
+        return self.evaluation.detections - self.evaluation.matched
+
+    @property
+    def hmean(self) -> float:
+        """1 where there is nothing to find and nothing found."""
+        return self.evaluation.hmean if self.missed + self.false_alarms else 1.0
+
+    def badness(self) -> tuple[float, int]:
+        """Sorts the worst frames first: by hmean, then by the number of errors."""
+        return self.hmean, -self.missed - self.false_alarms
+
+
+def write_report(folder: Path, frames: list, detections: list, metrics: Mapping[str, object], tables: str) -> None:
+    """For each frame NAME.jpg and res_NAME.txt, and index.html.
+
+    frames: `datasets.Frame`. detections: of each its (quads, scores). metrics: shown on top. tables: text.
+    """
+    scores = []
+    bar = tqdm(zip(frames, detections, strict=True), "draw", len(frames), leave=False, disable=None)
+    for frame, (quads, _) in bar:
+        write_results(folder / f"res_{frame.path.stem}.txt", quads)
+        matching = match(frame.words, whole_pixels(quads))
+        found = int((~matching.ignored_detections).sum())
+        words = int((~np.asarray(frame.words.ignored)).sum())
+        picture = f"{frame.path.stem}.jpg"
+        write_image(folder / picture, draw_detections(read_image(frame.path), frame.words, quads, matching))
+        scores.append(FrameScore(frame.path.name, picture, summarise(len(matching.pairs), words, found)))
+    page = render_page(sorted(scores, key=FrameScore.badness), metrics, tables)
+    (folder / "index.html").write_text(page, encoding="utf-8")
+
+
+def render_page(scores: list[FrameScore], metrics: Mapping[str, object], tables: str) -> str:
+    """The page; it needs nothing but the pictures beside it."""
+    legend = "".join(
+        f'<span><i style="border: 3px {line} rgb{colour}"></i>{html.escape(text)}</span>'
+        for text, colour, line in LEGEND
+    )
+    rows = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(_short(value))}</td></tr>" for name, value in metrics.items()
+    )
+    figures = "".join(
+        f'<figure><a href="{quote(score.picture)}"><img src="{quote(score.picture)}" loading="lazy" '
+        f'alt="{html.escape(score.name)}"></a><figcaption>{html.escape(score.name)}: <b>hmean '
+        f"{score.hmean:.2f}</b>, {score.evaluation.matched} of {score.evaluation.words} words found, "
+        f"{score.false_alarms} false alarms</figcaption></figure>\n"
+        for score in scores
+    )
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8"><title>Detections</title>\n'
+        f"<style>{_STYLE}</style></head>\n<body>\n<h1>Detections on {len(scores)} frames, the worst first</h1>\n"
+        f'<p class="legend">{legend}</p>\n<table>{rows}</table>\n'
+        f"<details><summary>Tables</summary><pre>{html.escape(tables)}</pre></details>\n"
+        f'<div class="frames">\n{figures}</div>\n</body>\n</html>\n'
+    )
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

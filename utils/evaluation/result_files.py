@@ -1,0 +1,146 @@
+"""ICDAR 2015's text files, read by its official script's rules: `gt_NAME.txt` and `res_NAME.txt`.
+
+A line of ground truth is `x1,y1,...,x4,y4,text`, one of results `x1,y1,...,x4,y4` or, for detectors that
+tell how sure they are, `x1,y1,...,x4,y4,score`. More is taken than the official script takes: coordinates
+with decimals, names without a prefix, scores.
+"""
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+
+from utils.data.annotations import DONT_CARE, Words
+from utils.errors import UserError
+from utils.geometry import signed_areas
+
+_NUMBER = r"\s*([+-]?[0-9]+(?:\.[0-9]*)?)\s*"
+_CORNERS = ",".join([_NUMBER] * 8)
+_WORD_LINE = re.compile(rf"^{_CORNERS},(.*)$")
+_RESULT_LINE = re.compile(rf"^{_CORNERS}(?:,\s*([-+.0-9eE]+)\s*)?$")
+_QUOTED = re.compile(r'^\s*"(.*)"\s*$')
+
+_Item = TypeVar("_Item")
+
+
+class Detections(NamedTuple):
+    """What a detector found in one image, in its file's order."""
+
+    quads: np.ndarray
+    """(K, 4, 2) float64, clockwise, in pixels."""
+    scores: np.ndarray | None
+    """(K,), or None where the file has none."""
+
+
+def read_ground_truth(source: Path) -> dict[str, Words]:
+    """A folder or zip of `gt_NAME.txt` -> NAME: its words."""
+    return _read_all(source, "gt_", _read_words)
+
+
+def read_results(source: Path) -> dict[str, Detections]:
+    """A folder or zip of `res_NAME.txt` -> NAME: its detections."""
+    return _read_all(source, "res_", _read_detections)
+
+
+def write_results(path: Path, quads: np.ndarray, scores: np.ndarray | None = None) -> None:
+    """`res_NAME.txt`: quads (K, 4, 2) as whole pixels, with their scores if they are given."""
+    lines = [",".join(str(int(value)) for value in quad) for quad in whole_pixels(quads).reshape(-1, 8)]
+    if scores is not None:
+        lines = [f"{line},{score:.4f}" for line, score in zip(lines, scores, strict=True)]
+    path.write_text("".join(f"{line}\r\n" for line in lines), encoding="utf-8")
+
+
+def whole_pixels(quads: np.ndarray) -> np.ndarray:
+    """(K, 4, 2) rounded; one that rounding has turned over (thinner than a pixel) runs clockwise again."""
+    quads = np.rint(quads).reshape(-1, 4, 2) + 0.0  # no -0
+    turned = signed_areas(quads) < 0
+    quads[turned] = quads[turned][:, [0, 3, 2, 1]]
+    return quads
+
+
+def _read_all(source: Path, prefix: str, read: Callable[[str, str], _Item]) -> dict[str, _Item]:
+    """Each text file's contents by its name without prefix; where some have the prefix, only those count."""
+    files = _text_files(source)
+    prefixed = {name: data for name, data in files.items() if name.startswith(prefix)}
+    found = {}
+    for name, data in (prefixed or files).items():
+        text = data.decode("utf-8-sig", errors="replace")
+        found[name.removeprefix(prefix).removesuffix(".txt")] = read(text, f"{source}/{name}")
+    return found
+
+
+def _text_files(source: Path) -> dict[str, bytes]:
+    """Name -> contents of the .txt files in a folder or zip."""
+    try:
+        if source.is_dir():
+            files = {path.name: path.read_bytes() for path in sorted(source.glob("*.txt")) if path.is_file()}
+        else:
+            files = _zipped_text_files(source)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+        raise UserError(f"{source}: no folder and no whole zip ({error}); give one of .txt files") from None
+    except OSError as error:
+        raise UserError(f"{source}: {error.strerror}; give a folder or a zip of .txt files") from None
+    if not files:
+        raise UserError(f"{source}: no .txt file in it; expected one for each image, gt_NAME.txt or res_NAME.txt")
+    return files
+
+
+def _zipped_text_files(source: Path) -> dict[str, bytes]:
+    files = {}
+    with zipfile.ZipFile(source) as archive:
+        for entry in archive.namelist():
+            name = PurePosixPath(entry).name
+            if not name.endswith(".txt") or name.startswith("._"):  # macOS's zips hold copies of that name
+                continue
+            if name in files:
+                raise UserError(f"{source}: two files named {name}; keep one")
+            files[name] = archive.read(entry)
+    return files
+
+
+def _lines(text: str, place: str) -> list[tuple[str, str]]:
+    """(where, line) of a file's lines that are not empty. Only a line feed ends a line; carriage returns go."""
+    lines = [line.replace("\r", "") for line in text.split("\n")]
+    return [(f"{place}:{number}", line) for number, line in enumerate(lines, 1) if line]
+
+
+def _read_words(text: str, place: str) -> Words:
+    quads, ignored = [], []
+    for where, line in _lines(text, place):
+        if not (fields := _WORD_LINE.match(line)):
+            raise UserError(f"{where}: {line[:60]!r}; expected x1,y1,x2,y2,x3,y3,x4,y4,text")
+        quads.append(_corners(fields, where))
+        transcription = fields[9]
+        if quoted := _QUOTED.match(transcription):
+            transcription = quoted[1].replace("\\\\", "\\").replace('\\"', '"')
+        ignored.append(transcription == DONT_CARE)
+    return Words(np.array(quads).reshape(-1, 4, 2), np.array(ignored, bool))
+
+
+def _read_detections(text: str, place: str) -> Detections:
+    quads, scores = [], []
+    for where, line in _lines(text, place):
+        if not (fields := _RESULT_LINE.match(line)):
+            raise UserError(f"{where}: {line[:60]!r}; expected x1,y1,x2,y2,x3,y3,x4,y4 and, if any, a score")
+        quads.append(_corners(fields, where))
+        if fields[9] is not None:
+            try:
+                scores.append(float(fields[9]))
+            except ValueError:
+                raise UserError(f"{where}: score {fields[9]!r}; expected a number") from None
+    if scores and len(scores) < len(quads):
+        raise UserError(f"{place}: {len(scores)} of {len(quads)} lines have a score; give one to all or to none")
+    return Detections(np.array(quads).reshape(-1, 4, 2), np.array(scores) if scores else None)
+
+
+def _corners(fields: re.Match, where: str) -> np.ndarray:
+    """(4, 2). The official script refuses a file whose corners run anticlockwise; so does this."""
+    quad = np.array(fields.groups()[:8], np.float64).reshape(4, 2)
+    if signed_areas(quad) < 0:
+        raise UserError(f"{where}: the corners run anticlockwise on the picture; ICDAR's order is clockwise")
+    if not np.abs(quad).max() < 2**31:
+        raise UserError(f"{where}: a coordinate of {np.abs(quad).max():g}; expected pixels")
+    return quad

@@ -1,0 +1,123 @@
+"""What a network costs: parameters, multiply-accumulates (MACs), memory, milliseconds."""
+
+import copy
+import time
+import weakref
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from utils.network.channels import LAYERS
+from utils.network.inference import for_inference
+
+
+def count_parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_macs(model: nn.Module, height: int, width: int) -> dict[str, int]:
+    """MACs of each convolution, by its name, for one image (3, height, width); nothing is computed."""
+    model = copy.deepcopy(model).to("meta").eval()
+    macs: dict[str, int] = {}
+
+    def note(name: str):
+        def hook(conv: nn.Conv2d, _inputs, output: torch.Tensor) -> None:
+            macs[name] = output.numel() * conv.weight[0].numel()
+
+        return hook
+
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(note(name))
+    model(torch.empty(1, 3, height, width, device="meta"))
+    return macs
+
+
+def describe_cost(model: nn.Module, height: int, width: int) -> str:
+    gmacs = sum(count_macs(model, height, width).values()) / 1e9
+    return f"{count_parameters(model):,} parameters, {gmacs:.2f} GMACs at {height}x{width}"
+
+
+@torch.inference_mode()
+def milliseconds_per_frame(model: nn.Module, height: int, width: int, repeats: int = 9) -> float:
+    """Median time of the network alone on one frame, after a warm-up, on the model's device.
+
+    The network is timed as `utils.detector.Detector` uses it: batch norms folded, channels_last.
+    """
+    device = next(model.parameters()).device
+    model = for_inference(model, device)
+    image = torch.zeros(1, 3, height, width, device=device).contiguous(memory_format=torch.channels_last)
+    times = []
+    for _ in range(repeats + 2):
+        start = time.perf_counter()
+        model(image)
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        times.append(time.perf_counter() - start)
+    return sorted(times[2:])[repeats // 2] * 1000
+
+
+class PlanCosts:
+    """What the network would cost at other widths: both numbers are products of channels.
+
+    model: the network at any widths; height, width: of the input that MACs are counted at.
+    """
+
+    def __init__(self, model: nn.Module, height: int, width: int):
+        modules, macs = dict(model.named_modules()), count_macs(model, height, width)
+        self._convs = []
+        for layer in LAYERS:
+            conv = modules[layer.conv]
+            taps = conv.weight[0, 0].numel()
+            pixels = macs[layer.conv] // conv.weight.numel()
+            each_output = (conv.bias is not None) + 2 * (layer.norm is not None)
+            self._convs.append((layer, conv.out_channels, taps, pixels, each_output))
+
+    def macs(self, plan: Mapping[str, int]) -> int:
+        return sum(i * o * taps * pixels for i, o, taps, pixels, _ in self._at(plan))
+
+    def parameters(self, plan: Mapping[str, int]) -> int:
+        return sum((i * taps + each_output) * o for i, o, taps, _, each_output in self._at(plan))
+
+    def _at(self, plan: Mapping[str, int]):
+        for layer, outputs, *others in self._convs:
+            inputs = sum(plan[group] for group in layer.reads) or 3
+            yield inputs, plan[layer.writes] if layer.writes else outputs, *others
+
+
+class _LiveBytes(TorchDispatchMode):
+    """Counts the bytes of the tensors that operations make, from their making to their end."""
+
+    def __init__(self):
+        super().__init__()
+        self.live = self.peak = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        results = function(*args, **(kwargs or {}))
+        inputs = {leaf.untyped_storage()._cdata for leaf in tree_leaves(args) if isinstance(leaf, torch.Tensor)}
+        for result in tree_leaves(results):
+            if isinstance(result, torch.Tensor) and result.untyped_storage()._cdata not in inputs:
+                storage = result.untyped_storage()
+                self.live += storage.nbytes()
+                self.peak = max(self.peak, self.live)
+                weakref.finalize(storage, self._end, storage.nbytes())
+        return results
+
+    def _end(self, size: int) -> None:
+        self.live -= size
+
+
+@torch.inference_mode()
+def peak_memory(model: nn.Module, height: int, width: int) -> int:
+    """Bytes of the weights, of one image and of the most feature maps alive at a time; nothing is computed.
+
+    What a library of convolutions needs beside them is not in it.
+    """
+    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    model = copy.deepcopy(model).to("meta").eval()
+    with _LiveBytes() as tracker:
+        model(torch.empty(1, 3, height, width, device="meta"))
+    return weights + tracker.peak

@@ -1,0 +1,238 @@
+"""Scenes with words: blocks of text on smooth places of a background, then what a camera does to them."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from utils.rendering.lettering import moved, outline_of, paint, set_block, tilt, transform
+from utils.rendering.scenery import Scenery
+from utils.rendering.typefaces import Typeface, built_in_typefaces
+from utils.rendering.vocabulary import Vocabulary
+
+_CELL = 4
+"""Pixels of a cell of the map of what is taken."""
+_BORDER = 2
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What scenes are made from."""
+
+    scenery: Scenery = field(default_factory=Scenery)
+    typefaces: list[Typeface] = field(default_factory=built_in_typefaces)
+    vocabulary: Vocabulary = field(default_factory=Vocabulary)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How scenes look; heights are capitals', in pixels."""
+
+    size: tuple[int, int] = (450, 600)
+    """Height and width."""
+    words: tuple[int, int] = (8, 20)
+    """How many a scene gets, where there is room."""
+    heights: tuple[float, float] = (7.0, 90.0)
+    usual_height: float = 14.0
+    """Median; the logarithms are normal."""
+    height_spread: float = 0.45
+    tilt: float = 1.0
+    """How far blocks are turned in space and in the picture; 0: not."""
+    long_blocks: float = 0.6
+    """Share of blocks with more than one word."""
+
+
+class Lettered(NamedTuple):
+    """A block's words as they stand in a picture."""
+
+    lines: list[list[str]]
+    quads: np.ndarray
+    """(words, 4, 2)."""
+    characters: list[np.ndarray]
+    """Of each word (characters, 4, 2)."""
+
+    @property
+    def words(self) -> list[str]:
+        return [word for line in self.lines for word in line]
+
+
+class Scene(NamedTuple):
+    picture: np.ndarray
+    """(H, W, 3) uint8 RGB."""
+    blocks: list[Lettered]
+
+    @property
+    def quads(self) -> np.ndarray:
+        """(words, 4, 2) float32."""
+        return np.concatenate([np.zeros((0, 4, 2)), *(block.quads for block in self.blocks)]).astype(np.float32)
+
+    @property
+    def characters(self) -> np.ndarray:
+        """(characters, 4, 2) float32, in the words' order."""
+        parts = [characters for block in self.blocks for characters in block.characters]
+        return np.concatenate([np.zeros((0, 4, 2)), *parts]).astype(np.float32)
+
+    @property
+    def words(self) -> list[str]:
+        return [word for block in self.blocks for word in block.words]
+
+
+def draw_scene(rng: np.random.Generator, studio: Studio, style: Style = Style()) -> Scene:
+    """A background with blocks of words, as sharp as it is drawn. Words do not overlap."""
+    picture = studio.scenery.draw(rng, *style.size)
+    room = _Room(picture)
+    blocks, count, wanted = [], 0, int(rng.integers(style.words[0], style.words[1] + 1))
+    for _ in range(3 * wanted):
+        if count >= wanted:
+            break
+        lettered = _add_block(rng, picture, room, studio, style, wanted - count)
+        if lettered:
+            blocks.append(lettered)
+            count += len(lettered.quads)
+    return Scene(picture, blocks)
+
+
+def _add_block(rng, picture, room: "_Room", studio: Studio, style: Style, most: int) -> Lettered | None:
+    """None, and nothing drawn, where the block finds no room."""
+    height = style.usual_height * np.exp(rng.normal(0, style.height_spread))
+    if rng.random() < 0.06:
+        height = rng.uniform(style.usual_height, style.heights[1])
+    height = float(np.clip(height, *style.heights))
+    lines = _lines(rng, studio.vocabulary, most, style.long_blocks)
+    face = _typeface(rng, studio.typefaces, lines)
+    block = face and set_block(rng, face, lines, height)
+    if not block:
+        return None
+    angle = style.tilt * np.clip(rng.normal(0, rng.choice((0.04, 0.09, 0.3), p=(0.5, 0.4, 0.1))), -0.75, 0.75)
+    homography = tilt(rng, block, height / block.capital_height, angle, style.tilt)
+    with_board = rng.random() < 0.4
+    reach = outline_of(block, rng.uniform(0.3, 1.2) if with_board else 0.25)
+    centre = room.find(rng, transform(reach, homography))
+    if centre is None:
+        return None
+    homography = moved(homography, centre)
+    quads = transform(block.quads, homography)
+    room.take(transform(reach, homography))
+    paint(rng, picture, block, homography, reach if with_board else None)
+    return Lettered(block.lines, quads, [transform(boxes, homography) for boxes in block.characters])
+
+
+def _lines(rng: np.random.Generator, vocabulary: Vocabulary, most: int, long_blocks: float) -> list[list[str]]:
+    """One word, a line, or some lines of words; at most so many words."""
+    kind = rng.random()
+    if kind >= long_blocks or most == 1:
+        counts = [1]
+    elif kind < long_blocks / 2:
+        counts = [rng.integers(2, 6)]
+    elif rng.random() < 0.12:  # a paragraph
+        counts = rng.integers(2, 6, rng.integers(3, 6))
+    else:
+        counts = rng.integers(1, 4, rng.integers(2, 5))
+    lines = []
+    for count in counts:
+        count = min(int(count), most - sum(map(len, lines)))
+        if count > 0:
+            lines.append(vocabulary.line(rng, count))
+    return lines
+
+
+def _typeface(rng: np.random.Generator, faces: list[Typeface], lines: list[list[str]]) -> Typeface | None:
+    """One that has all of the words' characters, or None."""
+    text = "".join(word for line in lines for word in line)
+    for number in rng.permutation(len(faces))[:20]:
+        if faces[number].covers(text):
+            return faces[number]
+    return None
+
+
+class _Room:
+    """Where a picture is smooth, and where nothing stands yet."""
+
+    def __init__(self, picture: np.ndarray):
+        small = cv2.resize(picture, None, fx=1 / _CELL, fy=1 / _CELL, interpolation=cv2.INTER_AREA)
+        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        gradient = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
+        self._integral = cv2.integral(gradient)
+        self._taken = np.zeros(grey.shape, np.uint8)
+        self._size = np.array(picture.shape[1::-1])
+
+    def find(self, rng: np.random.Generator, corners: np.ndarray, candidates: int = 8) -> np.ndarray | None:
+        """Where to put the corners' (0, 0): of some free places the smoothest; None if none is free."""
+        low, high = _BORDER - corners.min(0), self._size - 1 - _BORDER - corners.max(0)
+        if (low >= high).any():
+            return None
+        best, least = None, np.inf
+        for centre in rng.uniform(low, high, (candidates, 2)):
+            window, cover = self._cells(corners + centre)
+            if (self._taken[window] & cover).any():
+                continue
+            roughness = self._roughness(window)
+            if roughness < least:
+                best, least = centre, roughness
+        return best
+
+    def take(self, corners: np.ndarray) -> None:
+        window, cover = self._cells(corners)
+        self._taken[window] |= cover
+
+    def _cells(self, corners: np.ndarray) -> tuple[tuple[slice, slice], np.ndarray]:
+        """A window of cells and, in it, those that the corners' area touches."""
+        cells = (corners + 0.5) / _CELL - 0.5
+        low = np.maximum(np.floor(cells.min(0)).astype(int), 0)
+        high = np.minimum(np.ceil(cells.max(0)).astype(int) + 1, self._taken.shape[::-1])
+        cover = np.zeros((high - low)[::-1], np.uint8)
+        fixed = np.rint((cells - low) * 16).astype(np.int32)
+        cv2.fillConvexPoly(cover, fixed, 1, shift=4)
+        cv2.polylines(cover, [fixed], True, 1, 1, shift=4)
+        return (slice(low[1], high[1]), slice(low[0], high[0])), cover
+
+    def _roughness(self, window: tuple[slice, slice]) -> float:
+        rows, columns = window
+        total = (self._integral[rows.stop, columns.stop] - self._integral[rows.start, columns.stop]
+                 - self._integral[rows.stop, columns.start] + self._integral[rows.start, columns.start])  # fmt: skip
+        return total / max((rows.stop - rows.start) * (columns.stop - columns.start), 1)
+
+
+def photograph(rng: np.random.Generator, picture: np.ndarray, strength: float = 1.0) -> np.ndarray:
+    """The (H, W, 3) uint8 picture as a camera in a hand takes it: uneven light, blur, exposure, noise."""
+    height, width = picture.shape[:2]
+    if rng.random() < 0.6 * strength:
+        light = rng.normal(128, 30 * strength, (2, 3)).clip(40, 200).astype(np.float32)
+        light = cv2.resize(light, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.uint8)
+        picture = cv2.multiply(picture, cv2.merge([light] * 3), scale=1 / 128)
+    picture = _blurred(rng, picture, strength)
+    dark = rng.random() < 0.2 * strength
+    gain = rng.uniform(0.35, 0.7) if dark else np.exp(rng.normal(0, 0.15 * strength))
+    gain = max(gain, min(1, 40 / max(float(picture.mean()), 1)))
+    cast = np.exp(rng.normal(0, (0.12 if dark else 0.05) * strength, 3))
+    levels = 255 * (np.arange(256) / 255)[:, None] ** np.exp(rng.normal(0, 0.15 * strength)) * gain * cast
+    picture = cv2.LUT(picture, np.clip(levels, 0, 255).astype(np.uint8)[None])
+    deviation = rng.exponential(3.5 if dark else 2.5) * strength
+    if deviation > 0.7:
+        step = int(rng.integers(1, 3))
+        noise = rng.standard_normal((-(-height // step), -(-width // step), 3 if step > 1 else 1), np.float32)
+        noise = cv2.resize(noise, (width, height)) * np.float32(min(deviation, 10))
+        picture = cv2.add(picture, noise if noise.ndim == 3 else cv2.merge([noise] * 3), dtype=cv2.CV_8U)
+    return picture
+
+
+def _blurred(rng: np.random.Generator, picture: np.ndarray, strength: float) -> np.ndarray:
+    kind = rng.random() / strength if strength else 1
+    if kind < 0.2:
+        return motion_blur(picture, rng.uniform(2, 8), rng.uniform(0, np.pi))
+    if kind < 0.65:
+        return cv2.GaussianBlur(picture, (0, 0), 0.3 + rng.gamma(2, 0.25))
+    return picture
+
+
+def motion_blur(picture: np.ndarray, length: float, angle: float) -> np.ndarray:
+    """Smeared along a line of so many pixels, at that many radians from the x axis."""
+    side = 2 * int(np.ceil(length / 2)) + 1
+    kernel = np.zeros((side, side), np.uint8)
+    middle = np.full(2, (side - 1) / 2)
+    step = np.array([np.cos(angle), np.sin(angle)]) * (length - 1) / 2
+    ends = np.rint((middle + np.array([[-1], [1]]) * step) * 16).astype(int)
+    cv2.line(kernel, *ends.tolist(), 255, 1, cv2.LINE_AA, 4)
+    kernel = kernel.astype(np.float32)
+    return cv2.filter2D(picture, -1, kernel / kernel.sum())
