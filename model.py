@@ -15,11 +15,12 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import BasicBlock
 
-from utils.channels import HEADS, ORIGINAL_PLAN, check_plan
 from utils.errors import UserError
 from utils.maps import MAX_DISTANCE, Prediction
-from utils.origin import Origin
-from utils.weights import canonical_names, read_weights
+from utils.network.base import TextNetwork
+from utils.network.channels import HEADS, ORIGINAL_PLAN, check_plan
+from utils.network.origin import Origin
+from utils.network.state_dicts import canonical_names, read_weights
 
 INITIAL_DISTANCE = 40.0
 """Input pixels: a fresh network's distances, nearer to a word's than the middle of their range."""
@@ -28,7 +29,7 @@ INITIAL_SCORE = 0.1
 """A fresh network's probability of text."""
 
 
-class FOTSModel(nn.Module):
+class FOTSModel(TextNetwork):
     """The network at the original's widths, or at those of a channel plan (see `model_pruned`).
 
     backbone_weights: "imagenet" (torchvision's, downloaded once), "none", or the path of a ResNet-34
@@ -75,10 +76,6 @@ class FOTSModel(nn.Module):
             torch.sigmoid(self.distances(features)) * MAX_DISTANCE,
             torch.sigmoid(self.angle(features)) * (math.pi / 2),
         )
-
-    @property
-    def pruned(self) -> bool:
-        return self.plan != ORIGINAL_PLAN
 
     def _initialise(self) -> None:
         for module in self.modules():
