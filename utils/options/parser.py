@@ -1,54 +1,61 @@
-"""What the command lines share: a parser that answers a wrong line with one line, and argument types."""
+"""What all command lines share: a parser with one-line errors, and argument types that check their values."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from utils.errors import fail
 
 
 class Parser(argparse.ArgumentParser):
-    """Takes no abbreviated options and answers a wrong line with one line and exit code 2."""
+    """Accepts no abbreviated options; answers a wrong command line with one line and exit code 2."""
 
-    def __init__(self, description: str):
-        super().__init__(
-            description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-        )
+    def __init__(self, description: str | None):
+        formatter = argparse.RawDescriptionHelpFormatter
+        super().__init__(description=description, formatter_class=formatter, allow_abbrev=False)
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         fail(f"{message} (--help lists the options)")
 
-    def given(self, arguments: list[str] | None) -> set[str]:
-        """The options that a line names, by the names of their values."""
+    def given(self, arguments: Sequence[str] | None) -> set[str]:
+        """The names in the Namespace of all options that the command line gives, whatever their values."""
         absent = object()
         blank = argparse.Namespace(**dict.fromkeys(vars(self.parse_args(arguments)), absent))
         return {name for name, value in vars(self.parse_args(arguments, blank)).items() if value is not absent}
 
 
-def option(group, names, kind: Callable, default, metavar, text: str, **more) -> None:
-    """An option with a value, its default in its help. names: one, or a tuple of synonyms."""
+def option(group, names: str | tuple[str, ...], kind: Callable, default, metavar, text: str, **more) -> None:  # noqa: PLR0913, PLR0917
+    """Add an option with a value; its help shows the default unless that is None.
+
+    names: one name, or a tuple of synonyms. kind: the argument type. more: as for `add_argument`.
+    """
     names = (names,) if isinstance(names, str) else names
     text += "" if default is None else " (default %(default)s)"
     group.add_argument(*names, type=kind, default=default, metavar=metavar, help=text, **more)
 
 
 def flag(group, name: str, text: str) -> None:
+    """Add an option without a value."""
     group.add_argument(name, action="store_true", help=text)
 
 
-def given_text(text: str) -> str:
-    """Argument type: a path or the like. An empty one is most often a variable that was never set."""
+def nonempty_text(text: str) -> str:
+    """Argument type: a text that is not blank. An empty value usually comes from an unset shell variable."""
     if not text.strip():
         raise argparse.ArgumentTypeError("an empty value; is a variable not set?")
     return text
 
 
-def given_path(text: str) -> Path:
-    """Argument type: as `given_text`, a path."""
-    return Path(given_text(text))
+def nonempty_path(text: str) -> Path:
+    """Argument type: a path, not blank."""
+    return Path(nonempty_text(text))
 
 
-def whole_number(least: int, most: int = 2**31 - 1):
+given_text, given_path = nonempty_text, nonempty_path
+
+
+def whole_number(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
     """Argument type: a whole number from `least` to `most`."""
 
     def parse(text: str) -> int:
@@ -64,8 +71,8 @@ def whole_number(least: int, most: int = 2**31 - 1):
     return parse
 
 
-def number(low: float, high: float = float("inf")):
-    """Argument type: a number from low to high."""
+def number(low: float, high: float = float("inf")) -> Callable[[str], float]:
+    """Argument type: a finite number from `low` to `high`."""
 
     def parse(text: str) -> float:
         try:
