@@ -30,8 +30,9 @@ from model import FOTSModel
 from model_pruned import FOTSModelPruned
 from utils.checkpoint import load_model, save_checkpoint
 from utils.data.augmentation import WholeFrame
+from utils.decode import Thresholds
 from utils.errors import UserError, run_script
-from utils.evaluation.validation import validate
+from utils.evaluation.validation import ValidationSettings, validate
 from utils.maps import normalise
 from utils.network.channels import ORIGINAL_PLAN, describe_groups, read_plan, select_channels
 from utils.network.cost import PlanCosts, milliseconds_per_frame
@@ -145,7 +146,8 @@ def measure_accuracy(args: argparse.Namespace, model: nn.Module, test_loader) ->
     if not test_loader:
         return {}
     torch.manual_seed(0)  # the loss draws its easy negatives at random
-    result = validate(model, test_loader, loss_sums, torch.device("cpu"), args.score_threshold, args.nms_threshold)
+    settings = ValidationSettings(Thresholds(args.score_threshold, args.nms_threshold))
+    result = validate(model, test_loader, loss_sums, settings)
     return {"loss": result.loss, "hmean": result.evaluation.hmean}
 
 

@@ -22,14 +22,14 @@ from datasets import EpochSampler, SampleDataset, make_loader
 from loss import loss_sums
 from utils.checkpoint import check_pruned, load_model
 from utils.data.augmentation import WholeFrame
-from utils.decode import suppress
+from utils.decode import Thresholds, suppress
 from utils.detector import Detector
 from utils.errors import UserError, run_script
 from utils.evaluation.analysis import THRESHOLDS, average_precision, best_threshold, curve_rows, describe_kinds
 from utils.evaluation.html_report import write_report
 from utils.evaluation.result_files import whole_pixels
 from utils.evaluation.timing import Timing, time_stages
-from utils.evaluation.validation import FrameDetections, Validation, evaluate_frames, validate
+from utils.evaluation.validation import FrameDetections, Validation, ValidationSettings, evaluate_frames, validate
 from utils.maps import padded_size
 from utils.network.cost import count_macs, count_parameters, describe_cost, milliseconds_per_frame
 from utils.options.machine import add_cache_option, add_machine_options
@@ -166,7 +166,8 @@ def look(args: argparse.Namespace, model: nn.Module, device: torch.device, side:
     dataset = open_frames(args, side)
     loader = make_loader(dataset, EpochSampler(dataset), args.batch_size, count_workers(args.num_workers, device))
     thresholds = THRESHOLDS if args.sweep else ()
-    return validate(model, loader, loss_sums, device, args.score_threshold, args.nms_threshold, sweep=thresholds)
+    settings = ValidationSettings(Thresholds(args.score_threshold, args.nms_threshold), thresholds)
+    return validate(model, loader, loss_sums, settings)
 
 
 def merge_scales(scales: list[FrameDetections], nms_threshold: float) -> FrameDetections:

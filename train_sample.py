@@ -42,15 +42,16 @@ from utils.checkpoint import (
 from utils.data.augmentation import TrainTransform, WholeFrame
 from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
+from utils.decode import Thresholds
 from utils.errors import UserError, run_script
-from utils.evaluation.validation import Validation, validate
+from utils.evaluation.validation import Validation, ValidationSettings, validate
 from utils.network.channels import read_plan, uniform_plan
 from utils.network.cost import describe_cost
 from utils.options.training import KEPT_ON_RESUME, PATIENCE, WARMUP_STEPS, parse_args, resume_line
 from utils.runtime.device import choose_device, count_workers, cpu_multiplies_bf16, describe_device
 from utils.runtime.distributed import Ranks, launch
 from utils.runtime.memory import keep_freed_memory
-from utils.runtime.signals import EXIT_STOPPED, StopRequest
+from utils.runtime.signals import EXIT_STOPPED, Stopped, StopRequest
 from utils.training.distillation import Distillation
 from utils.training.epoch import Training, train_one_epoch
 from utils.training.run_folder import RESULTS, append_row, ensure_row, locked, set_aside
@@ -173,8 +174,11 @@ def measure(args: argparse.Namespace, training: Training, loader: DataLoader, st
     torch.manual_seed(args.seed + training.epoch + 1)
     network = training.ema.module if training.ema else training.model
     training.ranks.share(network.buffers())
-    return validate(network, loader, loss_sums, training.device, args.score_threshold, args.nms_threshold,
-                    training.ranks, stop=stop)  # fmt: skip
+    thresholds = Thresholds(args.score_threshold, args.nms_threshold)
+    settings = ValidationSettings(thresholds, ranks=training.ranks)
+    with contextlib.suppress(Stopped):
+        return validate(network, loader, loss_sums, settings, stop)
+    return None
 
 
 def open_board(args: argparse.Namespace, loader: DataLoader) -> Board:

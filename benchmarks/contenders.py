@@ -19,7 +19,7 @@ from utils.data.augmentation import WholeFrame
 from utils.detector import Detector
 from utils.geometry import sort_around_centre
 from utils.network.cost import count_macs, count_parameters
-from utils.runtime.optional import need
+from utils.runtime.optional import import_optional
 
 COST_SIZE = 288, 512
 """Height and width that GMACs are counted for."""
@@ -57,14 +57,14 @@ def open_ours(path: str, score_threshold: float, _threads: int) -> Contender:
 
 def open_craft(_threads: int) -> Contender:
     """CRAFT as EasyOCR distributes it."""
-    folder = Path(_need("easyocr_en_models", "CRAFT").model_dir())
+    folder = Path(_import_optional("easyocr_en_models", "CRAFT").model_dir())
     network = load_craft(folder / "craft_mlt_25k.pth")
     return _of_network(CraftDetector(network), network, folder / "craft_mlt_25k.pth")
 
 
 def open_ppocr_v4(threads: int) -> Contender:
     """PP-OCRv4's mobile detector, as rapidocr-onnxruntime distributes it."""
-    package = _need("rapidocr_onnxruntime", "PP-OCRv4")
+    package = _import_optional("rapidocr_onnxruntime", "PP-OCRv4")
     engine = package.RapidOCR(det_limit_side_len=1, intra_op_num_threads=threads).text_det
 
     def detect(image: np.ndarray) -> np.ndarray:
@@ -75,8 +75,8 @@ def open_ppocr_v4(threads: int) -> Contender:
 
 def open_ppocr_v6(threads: int) -> Contender:
     """PP-OCRv6's small detector, as rapidocr distributes it."""
-    package = _need("rapidocr", "PP-OCRv6")
-    _need("onnxruntime", "PP-OCRv6")
+    package = _import_optional("rapidocr", "PP-OCRv6")
+    _import_optional("onnxruntime", "PP-OCRv6")
     options = {
         "Global.log_level": "error",
         "Det.limit_side_len": 1,
@@ -108,8 +108,8 @@ def clockwise(boxes: np.ndarray | None) -> np.ndarray:
     return sort_around_centre(np.array([] if boxes is None else boxes, np.float32).reshape(-1, 4, 2))
 
 
-def _need(module: str, what_for: str) -> ModuleType:
-    return need(module, what_for, "--no-deps -r benchmarks/requirements.txt")
+def _import_optional(module: str, what_for: str) -> ModuleType:
+    return import_optional(module, what_for, "--no-deps -r benchmarks/requirements.txt")
 
 
 def _folder(package: ModuleType) -> Path:
@@ -128,7 +128,7 @@ def _of_onnx(detect: Callable, path: Path) -> Contender:
 
 def count_onnx(path: Path) -> tuple[int, int]:
     """Numbers that an ONNX network holds, and MACs of its convolutions for one image of COST_SIZE."""
-    onnx = _need("onnx", path.name)
+    onnx = _import_optional("onnx", path.name)
     model = onnx.load(path)
     for dimension, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, 3, *COST_SIZE), strict=True):
         dimension.dim_value = size

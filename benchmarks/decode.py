@@ -93,7 +93,7 @@ def milliseconds(decoder: Callable, maps: Prediction, repeats: int) -> float:
 
 @torch.inference_mode()
 def compare_merges(args: argparse.Namespace) -> list[list[str]]:
-    """hmean of one network's maps by each decoder."""
+    """Hmean of one network's maps by each decoder."""
     dataset = SampleDataset(args.test_folder_sample, train=False, transform=WholeFrame(args.short_side))
     model, _ = load_model(args.pretrain_model)
     decoders = {"this suite's": decode, "plain": decode_plain}

@@ -30,9 +30,9 @@ from model import FOTSModel
 from model_pruned import FOTSModelPruned
 from utils.checkpoint import load_model, save_checkpoint
 from utils.data.augmentation import WholeFrame
-from utils.decode import NMS_THRESHOLD
+from utils.decode import NMS_THRESHOLD, Thresholds
 from utils.errors import run_script
-from utils.evaluation.validation import evaluate_frames, validate
+from utils.evaluation.validation import ValidationSettings, evaluate_frames, validate
 from utils.network.channels import LAYERS, uniform_plan
 from utils.network.cost import milliseconds_per_frame
 from utils.options.parser import Parser, given_path, given_text, number, option, whole_number
@@ -145,7 +145,8 @@ def measure(args, options, method: str, sparsity: float, model, frames, inputs, 
 
 
 def best_hmean(model: nn.Module, loader: DataLoader) -> float:
-    found = validate(model, loader, loss_sums, torch.device("cpu"), min(THRESHOLDS), NMS_THRESHOLD, sweep=THRESHOLDS)
+    settings = ValidationSettings(Thresholds(min(THRESHOLDS), NMS_THRESHOLD), THRESHOLDS)
+    found = validate(model, loader, loss_sums, settings)
     return max(evaluate_frames(found.frames, words).hmean for words in found.sweep.values())
 
 

@@ -39,7 +39,7 @@ def test_threshold_is_a_probability():
 
 
 def test_rotation_by_hand():
-    """theta = +30 degrees: the right end is higher."""
+    """Theta = +30 degrees: the right end is higher."""
     maps = blank()
     maps.confidence[0, 0, 20, 20] = 5
     maps.distances[0, :, 20, 20] = torch.tensor([5.0, 20, 5, 20])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from utils.errors import UserError, run_script
 from utils.options.parser import Parser, option
-from utils.runtime.optional import need
+from utils.runtime.optional import import_optional
 from utils.training.run_folder import RESULTS
 
 PANELS = {
@@ -34,7 +34,7 @@ def read_curves(folder: Path) -> dict[str, list[float]]:
 
 def draw_curves(folders: list[Path], path: Path) -> None:
     """One panel for each kind of quantity, one colour a run, one line style a quantity."""
-    need("matplotlib", "drawing curves").use("Agg")
+    import_optional("matplotlib", "drawing curves").use("Agg")
     from matplotlib import pyplot
 
     runs = {folder.name or str(folder): read_curves(folder) for folder in folders}

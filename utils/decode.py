@@ -9,6 +9,7 @@ weighted by themselves, so that it stays a probability.
 
 import math
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 import shapely
@@ -22,6 +23,16 @@ SCORE_THRESHOLD = 0.5
 
 NMS_THRESHOLD = 0.2
 """Default IoU above which the lighter of two words goes."""
+
+
+class Thresholds(NamedTuple):
+    """The two numbers that decide which words a network's maps contain."""
+
+    score: float = SCORE_THRESHOLD
+    """Lowest probability of a text cell, 0 to 1."""
+    nms: float = NMS_THRESHOLD
+    """IoU of two words above which the lighter one is removed."""
+
 
 MERGE_THRESHOLD = 0.8
 """Candidates with more IoU than this are merged. Those that tell less well of a word would blur its corners: they
@@ -137,7 +148,8 @@ def suppress(quads: np.ndarray, priority: np.ndarray, threshold: float) -> np.nd
 
 def _greedy_groups(quads: np.ndarray, threshold: float) -> np.ndarray:
     """(N, 4, 2) -> (N,) the head of each one's group: in order, what is still free becomes the head of all
-    free ones that have more IoU with it than the threshold."""
+    free ones that have more IoU with it than the threshold.
+    """
     heads = np.full(len(quads), -1)
     boxes, areas = bounding_boxes(quads), signed_areas(quads)
     rectangles = shapely.box(*boxes.T)

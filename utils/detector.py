@@ -19,18 +19,23 @@ from torch import nn
 from utils.checkpoint import load_model
 from utils.data.augmentation import NetworkInput, WholeFrame, invert, pad, transform_points
 from utils.data.images import read_image
-from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, decode
+from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, Thresholds, decode
 from utils.errors import UserError
 from utils.geometry import signed_areas
 from utils.maps import Prediction, hide_padding, normalise
 from utils.network.inference import for_inference
 
 
-class View(Protocol):
-    """How a frame was brought into the network's input: `NetworkInput`, `datasets.Frame`."""
+class FrameGeometry(Protocol):
+    """How an image of a batch was made from a frame, as in `NetworkInput` and in the frames of a `Batch`."""
 
-    matrix: np.ndarray
-    size: tuple[int, int]
+    @property
+    def matrix(self) -> np.ndarray:
+        """(2, 3) affine map from the frame's pixels to the network's input."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frame in the network's input, without padding."""
 
 
 class Detector:
@@ -48,7 +53,7 @@ class Detector:
         device: torch.device | str = "cpu",
     ):
         self.view = WholeFrame(short_side)
-        self.thresholds = score_threshold, nms_threshold
+        self.thresholds = Thresholds(score_threshold, nms_threshold)
         self.device = torch.device(device)
         self.model = for_inference(model, self.device)
 
@@ -64,8 +69,7 @@ class Detector:
     def detect_batch(self, images: Sequence[np.ndarray | str | Path]) -> list[tuple[np.ndarray, np.ndarray]]:
         """`detect` of several images in one pass; they may differ in size."""
         views = [self.view(check_picture(image)) for image in images]
-        found = decode(hide_padding(self.predict(views), [view.size for view in views]), *self.thresholds)
-        return [to_frame(*each, view) for each, view in zip(found, views, strict=True)]
+        return words_in_frames(self.predict(views), views, self.thresholds)
 
     @torch.inference_mode()
     def predict(self, views: Sequence[NetworkInput]) -> Prediction:
@@ -95,7 +99,19 @@ def check_picture(image: np.ndarray | str | Path) -> np.ndarray:
     return image
 
 
-def to_frame(quads: np.ndarray, scores: np.ndarray, view: View) -> tuple[np.ndarray, np.ndarray]:
+def words_in_frames(
+    prediction: Prediction, frames: Sequence[FrameGeometry], thresholds: Thresholds
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Word quads (K, 4, 2) float32 in the pixels of each frame, within the frame, and scores (K,), best first.
+
+    prediction: the network's maps for a batch. frames: how each image of the batch was made from its frame. Text in
+    the padding of an image is ignored.
+    """
+    found = decode(hide_padding(prediction, [frame.size for frame in frames]), *thresholds)
+    return [to_frame(*words, frame) for words, frame in zip(found, frames, strict=True)]
+
+
+def to_frame(quads: np.ndarray, scores: np.ndarray, view: FrameGeometry) -> tuple[np.ndarray, np.ndarray]:
     """Words in the network's input -> float32 in the frame's pixels, 0 to width - 1 and 0 to height - 1.
 
     Corners beyond the frame move to its border; words that are wholly outside go.

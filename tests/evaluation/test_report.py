@@ -7,7 +7,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 
 from datasets import EpochSampler, SampleDataset, make_loader
 from loss import loss_sums
@@ -15,6 +14,7 @@ from test_sample import merge_scales, short_sides
 from tests.data.test_targets import box, words_of
 from utils.checkpoint import load_model
 from utils.data.augmentation import WholeFrame
+from utils.decode import Thresholds
 from utils.detector import load_detector
 from utils.evaluation.analysis import THRESHOLDS
 from utils.evaluation.drawing import (
@@ -29,7 +29,7 @@ from utils.evaluation.drawing import (
 from utils.evaluation.html_report import FrameScore, render_page
 from utils.evaluation.protocol import Evaluation
 from utils.evaluation.timing import time_stages
-from utils.evaluation.validation import validate
+from utils.evaluation.validation import ValidationSettings, validate
 
 
 class Links(HTMLParser):
@@ -79,9 +79,9 @@ def test_metrics(measured):
 def test_the_sweep_is_the_score_at_that_threshold(rendered, small_checkpoint):
     model, _ = load_model(small_checkpoint)
     dataset = SampleDataset(rendered / "frames", train=False, transform=WholeFrame(64))
-    loader, device = make_loader(dataset, EpochSampler(dataset), 2, 0), torch.device("cpu")
-    swept = validate(model, loader, loss_sums, device, 0.6, 0.2, sweep=(0.5, 0.6))
-    alone = validate(model, loader, loss_sums, device, 0.5, 0.2)
+    loader = make_loader(dataset, EpochSampler(dataset), 2, 0)
+    swept = validate(model, loader, loss_sums, ValidationSettings(Thresholds(0.6, 0.2), sweep=(0.5, 0.6)))
+    alone = validate(model, loader, loss_sums, ValidationSettings(Thresholds(0.5, 0.2)))
     assert alone.sweep == {}
     for words, same, other in zip(swept.sweep[0.5], alone.detections, swept.sweep[0.6], strict=True):
         assert np.array_equal(words[0], same[0])

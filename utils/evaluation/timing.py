@@ -10,9 +10,7 @@ from typing import NamedTuple
 import torch
 
 from utils.data.images import read_image
-from utils.decode import decode
-from utils.detector import Detector, to_frame
-from utils.maps import hide_padding
+from utils.detector import Detector, words_in_frames
 
 
 class Timing(NamedTuple):
@@ -53,9 +51,7 @@ def time_stages(
         if detector.device.type == "cuda":
             torch.cuda.synchronize(detector.device)
         clock.append(time.perf_counter())
-        words = decode(hide_padding(prediction, [view.size for view in views]), *detector.thresholds)
-        for found, view in zip(words, views, strict=True):
-            to_frame(*found, view)
+        words_in_frames(prediction, views, detector.thresholds)
         clock.append(time.perf_counter())
         stages.append([1000 * (end - begin) / batch_size for begin, end in itertools.pairwise(clock)])
     warm = stages[2:]

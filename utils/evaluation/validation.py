@@ -1,4 +1,4 @@
-"""A network over all frames of a loader: its loss, its detections, its score."""
+"""A network's loss, detections and scores on all frames of a loader."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -6,97 +6,107 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import nn
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from utils.data.problems import Problems
-from utils.decode import decode
-from utils.detector import to_frame
+from utils.decode import Thresholds
+from utils.detector import words_in_frames
 from utils.errors import UserError
 from utils.evaluation.protocol import Evaluation, evaluate, summarise
 from utils.evaluation.result_files import whole_pixels
-from utils.maps import hide_padding, normalise
+from utils.maps import normalise
+from utils.network.base import TextNetwork
 from utils.network.loss_terms import LossSums
 from utils.runtime.distributed import ALONE, Ranks
-from utils.runtime.signals import StopRequest
+from utils.runtime.signals import Stopped, StopRequest
 
 FrameDetections = list[tuple[np.ndarray, np.ndarray]]
-"""Of each frame: quads (K, 4, 2) in the file's pixels, within the picture, and scores (K,)."""
+"""For each frame: quads (K, 4, 2) in the file's pixels, within the picture, and scores (K,)."""
+
+
+class ValidationSettings(NamedTuple):
+    """What stays the same from one validation to the next."""
+
+    thresholds: Thresholds = Thresholds()
+    sweep: Sequence[float] = ()
+    """More score thresholds at which the same maps are decoded."""
+    ranks: Ranks = ALONE
+    """The processes that validate together, each on its part of the frames."""
 
 
 class Validation(NamedTuple):
+    """What `validate` measures. `loss` and `evaluation` are over all processes, the rest is this process's."""
+
     loss: float
     evaluation: Evaluation
     frames: list
-    """`datasets.Frame` of each image, without pixels, in the loader's order."""
+    """The frames of the batches (`Batch.frames`), in the loader's order."""
     detections: FrameDetections
     problems: Problems
     images_per_second: float
-    """Reading, network, decoding together."""
+    """Reading, network and decoding together."""
     sweep: dict[float, FrameDetections]
-    """Score threshold -> what is detected with it, for the thresholds that were asked for."""
+    """Score threshold -> detections at it, for each threshold of `ValidationSettings.sweep`."""
 
 
 @torch.inference_mode()
 def validate(
-    model: nn.Module,
+    network: TextNetwork,
     loader: DataLoader,
-    loss_sums: Callable,
-    device: torch.device,
-    score_threshold: float,
-    nms_threshold: float,
-    ranks: Ranks = ALONE,
-    *,
-    sweep: Sequence[float] = (),
+    criterion: Callable,
+    settings: ValidationSettings,
     stop: StopRequest | None = None,
-) -> Validation | None:
-    """Measure a network; its training mode is left as it was. loss_sums: `loss.loss_sums`.
+) -> Validation:
+    """Measure a network on its device; its training mode is restored afterwards.
 
-    ranks: where several processes see a part of the frames each, their numbers are added up. sweep: other score
-    thresholds with which the same maps are decoded, too. Returns None if `stop` came in between; several
-    processes, which have to wait for each other, go on to the end.
+    criterion: `loss.Criterion`. Raises `Stopped` if a stop is requested meanwhile and this process validates alone
+    (several processes wait for each other, so they go on to the end), and `UserError` if no image can be read.
     """
-    was_training = model.training
-    model.eval()
+    was_training = network.training
+    network.eval()
+    try:
+        return _validate(network, loader, criterion, settings, stop)
+    finally:
+        network.train(was_training)
+
+
+def _validate(network, loader, criterion, settings: ValidationSettings, stop: StopRequest | None) -> Validation:
+    device, ranks = next(network.parameters()).device, settings.ranks
     totals, frames, problems = LossSums.zeros(), [], Problems()
-    thresholds = dict.fromkeys([score_threshold, *sweep])
-    detections: dict[float, FrameDetections] = {threshold: [] for threshold in thresholds}
+    detections: dict[float, FrameDetections] = {settings.thresholds.score: []} | {score: [] for score in settings.sweep}
     start = time.perf_counter()
     for batch in tqdm(loader, "validate", unit="batch", leave=False, disable=None if ranks.is_first else True):
         if stop and stop.requested and ranks.world == 1:
-            model.train(was_training)
-            return None
+            raise Stopped
         if isinstance(batch, Problems):
             problems.update(batch)
             continue
         problems.update(batch.problems)
-        prediction = model(normalise(batch.images.to(device, non_blocking=True)))
-        sums = loss_sums(prediction, batch.target.to(device))
-        totals = totals + sums
-        hidden = hide_padding(prediction, [frame.size for frame in batch.frames])
-        for threshold, found in detections.items():
-            for frame, words in zip(batch.frames, decode(hidden, threshold, nms_threshold), strict=True):
-                found.append(to_frame(*words, frame))
-        frames.extend(batch.frames)
+        prediction = network(normalise(batch.images.to(device, non_blocking=True)))
+        totals = totals + criterion(prediction, batch.target.to(device))
+        for score, found in detections.items():
+            found += words_in_frames(prediction, batch.frames, settings.thresholds._replace(score=score))
+        frames += batch.frames
     seconds = time.perf_counter() - start
-    model.train(was_training)
-    here = evaluate_frames(frames, detections[score_threshold])
-    counts = [*totals.tolist(), here.matched, here.words, here.detections, len(frames)]
-    *counts, seen = ranks.sum(counts)
+    own = detections[settings.thresholds.score]
+    evaluation = evaluate_frames(frames, own)
+    *sums, matched, words, found, seen = ranks.sum(
+        [*totals.tolist(), evaluation.matched, evaluation.words, evaluation.detections, len(frames)]
+    )
     if not seen:
         raise UserError(f"none of the images could be read:\n{problems}")
     return Validation(
-        LossSums.of(counts[:-3]).loss().item(),
-        summarise(*map(int, counts[-3:])),
+        LossSums.of(sums).loss().item(),
+        summarise(int(matched), int(words), int(found)),
         frames,
-        detections[score_threshold],
+        own,
         problems,
         len(frames) / seconds,
-        {threshold: detections[threshold] for threshold in sweep},
+        {score: detections[score] for score in settings.sweep},
     )
 
 
 def evaluate_frames(frames: list, detections: FrameDetections) -> Evaluation:
-    """The score of detections as their files would have them: in whole pixels."""
+    """The scores of detections as their files would have them: in whole pixels."""
     return evaluate([frame.words for frame in frames], [whole_pixels(quads) for quads, _ in detections])

@@ -1,4 +1,4 @@
-"""Packages that only some users need, imported where they are used."""
+"""Optional packages, imported only where they are used."""
 
 import importlib
 from types import ModuleType
@@ -7,12 +7,20 @@ from utils.errors import UserError
 
 
 class MissingPackage(UserError):
-    """A package that was asked for is not installed."""
+    """An optional package is not installed."""
 
 
-def need(module: str, what_for: str, install: str = "-r requirements-extra.txt") -> ModuleType:
-    """The module, or `MissingPackage` with one line that says what to install."""
+def import_optional(module: str, purpose: str, install: str = "-r requirements-extra.txt") -> ModuleType:
+    """The imported module; raises `MissingPackage`, which says what to install, if it cannot be imported.
+
+    purpose: what needs it, such as an option. install: the arguments of `pip install`.
+    """
     try:
         return importlib.import_module(module)
     except ImportError as error:
-        raise MissingPackage(f"{what_for} needs a package that is not there ({error}): pip install {install}") from None
+        raise MissingPackage(
+            f"{purpose} needs a package that is not installed ({error}): pip install {install}"
+        ) from None
+
+
+need = import_optional  # until all callers use the new name

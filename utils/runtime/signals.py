@@ -6,6 +6,10 @@ EXIT_STOPPED = 75
 """Exit code of a run that was asked to stop and saved all: EX_TEMPFAIL of sysexits.h, 'try again later'."""
 
 
+class Stopped(Exception):
+    """Work ended early because a stop was requested; it has no result."""
+
+
 class StopRequest:
     """Within `with`, the first SIGTERM or SIGINT sets `requested`; a second one interrupts at once."""
 
