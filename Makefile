@@ -1,6 +1,7 @@
 # make demo   the whole pipeline on data that it renders itself
-# make test   the tests;  make lint   ruff
-# Each sets up what it needs in .venv.
+# make test   the tests
+# make lint   ruff and mypy
+# Each installs what it needs in .venv.
 
 PYTHON ?= python3
 VENV := .venv
@@ -18,7 +19,7 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
 	touch $@
 
-# A second OpenCV: its 4.x and 5.x differ in what geometry they return.
+# A second OpenCV: 4.x and 5.x return different angles and corner orders.
 .opencv4/installed: $(VENV)/installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --target .opencv4 "opencv-python==4.13.0.92"
 	touch $@
@@ -50,6 +51,7 @@ test: $(VENV)/installed-dev .opencv4/installed
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 clean:
 	rm -rf $(VENV) .opencv4 $(DEMO)
