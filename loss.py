@@ -3,59 +3,93 @@
     loss = mean over chosen cells of BCE(confidence)
          + mean over chosen cells of -log((I + 1) / (U + 1)) + 10 (1 - cos(angle difference))
 
-Classification chooses all positives, the 512 hardest negatives and 512 others; regression the 128 hardest
-positives and 128 others; per image, the others at random. Everything stays on the inputs' device: no
-synchronisation with the host, no loop.
+    criterion = Criterion()
+    criterion(prediction, target).loss().backward()
+
+Classification chooses all positives, the 512 hardest negatives and 512 random others; regression the 128 hardest
+positives and 128 random others; both per image. Everything stays on the inputs' device: no synchronisation with the
+host, no loop.
+
+To add a term, add its name to `TERMS` and its sum to `Criterion.__call__` (and a new count to `Criterion.counts`).
+results.csv, the progress display, TensorBoard and the sums over processes follow from the names.
 """
+
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 
-from utils.maps import Prediction, Target, box_and_angle_loss
-from utils.network.loss_terms import ANGLE_WEIGHT, LossCounts, LossSums
+from utils.maps import Prediction, Target
+from utils.network.loss_terms import ANGLE_WEIGHT, BaseCriterion, LossSums, Term, box_and_angle_loss
 
-HARD_NEGATIVES = RANDOM_NEGATIVES = 512
-HARD_POSITIVES = RANDOM_POSITIVES = 128
+CLASSIFICATION_CELLS, REGRESSION_CELLS = "classification_cells", "regression_cells"
+
+TERMS = (
+    Term("classification", CLASSIFICATION_CELLS),
+    Term("iou", REGRESSION_CELLS),
+    Term("angle", REGRESSION_CELLS, ANGLE_WEIGHT),
+)
+
+
+class Mining(NamedTuple):
+    """How many cells of an image are chosen: those of the largest loss, and others at random."""
+
+    hard: int
+    random: int
+
+
+NEGATIVES, POSITIVES = Mining(hard=512, random=512), Mining(hard=128, random=128)
+
+
+class Criterion(BaseCriterion):
+    """The detection loss as an object: `criterion(prediction, target)` returns its terms' sums and counts.
+
+    negatives: chosen for classification, beside all positives. positives: chosen for regression. Both per image.
+    """
+
+    terms = TERMS
+
+    def __init__(self, negatives: Mining = NEGATIVES, positives: Mining = POSITIVES):
+        self.negatives, self.positives = negatives, positives
+
+    def __call__(self, prediction: Prediction, target: Target) -> LossSums:
+        """The terms' sums over the chosen cells of a batch, with gradients. Maps as in `utils.maps`."""
+        confidence, score = prediction.confidence.float().flatten(1), target.score_map.flatten(1)
+        positive, negative = _positive_negative(target)
+        classification = F.binary_cross_entropy_with_logits(confidence, score, reduction="none")
+        chosen = positive | hard_and_random(classification, negative, *self.negatives)
+        iou, angle = box_and_angle_loss(prediction, target)
+        chosen_positive = hard_and_random(iou + ANGLE_WEIGHT * angle, positive, *self.positives)
+        sums = {
+            "classification": _sum_where(chosen, classification),
+            "iou": _sum_where(chosen_positive, iou),
+            "angle": _sum_where(chosen_positive, angle),
+        }
+        return LossSums(self.terms, sums, {CLASSIFICATION_CELLS: chosen.sum(), REGRESSION_CELLS: chosen_positive.sum()})
+
+    def counts(self, target: Target) -> dict[str, torch.Tensor]:
+        """The counts that a call returns for this target, whatever the prediction."""
+        positives, negatives = (cells.sum(1) for cells in _positive_negative(target))
+        chosen_negatives = negatives.clamp(max=sum(self.negatives))
+        chosen_positives = positives.clamp(max=sum(self.positives))
+        return {
+            CLASSIFICATION_CELLS: (positives + chosen_negatives).sum(),
+            REGRESSION_CELLS: chosen_positives.sum(),
+        }
 
 
 def detection_loss(prediction: Prediction, target: Target) -> torch.Tensor:
     """The loss of a batch, a scalar; maps as in `utils.maps`."""
-    return loss_sums(prediction, target).loss()
+    return Criterion()(prediction, target).loss()
 
 
-def loss_sums(prediction: Prediction, target: Target) -> LossSums:
-    """The loss's parts, not yet divided by the number of cells."""
-    confidence, score = prediction.confidence.float().flatten(1), target.score_map.flatten(1)
-    positive, negative = _positive_negative(target)
+def hard_and_random(loss: torch.Tensor, eligible: torch.Tensor, hard: int, random: int) -> torch.Tensor:
+    """(N, cells) bool: per row the `hard` eligible cells of the largest loss and `random` of the other eligible ones.
 
-    classification = F.binary_cross_entropy_with_logits(confidence, score, reduction="none")
-    chosen = positive | hard_and_random(classification, negative, HARD_NEGATIVES, RANDOM_NEGATIVES)
-    iou, angle = box_and_angle_loss(prediction, target)
-    chosen_positive = hard_and_random(iou + ANGLE_WEIGHT * angle, positive, HARD_POSITIVES, RANDOM_POSITIVES)
-    return LossSums(
-        _sum_where(chosen, classification),
-        _sum_where(chosen_positive, iou),
-        _sum_where(chosen_positive, angle),
-        chosen.sum(),
-        chosen_positive.sum(),
-    )
-
-
-def loss_counts(target: Target) -> LossCounts:
-    """The counts that `loss_sums` will come to."""
-    positives, negatives = (cells.sum(1) for cells in _positive_negative(target))
-    chosen_negatives = negatives.clamp(max=HARD_NEGATIVES + RANDOM_NEGATIVES)
-    chosen_positives = positives.clamp(max=HARD_POSITIVES + RANDOM_POSITIVES)
-    return LossCounts((positives + chosen_negatives).sum(), chosen_positives.sum())
-
-
-def hard_and_random(loss: torch.Tensor, eligible: torch.Tensor, hard: int, others: int) -> torch.Tensor:
-    """(N, cells) bool: per row the `hard` eligible cells of the largest loss and `others` of the rest.
-
-    The others are drawn at random without repetition; where a row has fewer, all of them.
+    The random ones are drawn without repetition; where a row has fewer cells, all of them are chosen.
     """
     chosen = torch.zeros_like(eligible)
-    for keys, count in ((loss.detach(), hard), (torch.rand_like(loss), others)):
+    for keys, count in ((loss.detach(), hard), (torch.rand_like(loss), random)):
         left = eligible & ~chosen
         keys = keys.masked_fill(~left, -torch.inf)
         top = keys.topk(min(count, keys.shape[1]), sorted=False).indices
@@ -64,8 +98,9 @@ def hard_and_random(loss: torch.Tensor, eligible: torch.Tensor, hard: int, other
 
 
 def _positive_negative(target: Target) -> tuple[torch.Tensor, torch.Tensor]:
-    text, seen = target.score_map.flatten(1) > 0.5, target.training_mask.flatten(1) > 0.5
-    return text & seen, ~text & seen
+    """(N, cells) bool each: the cells of text and of background that count in the loss."""
+    text, counted = target.score_map.flatten(1) > 0.5, target.training_mask.flatten(1) > 0.5
+    return text & counted, ~text & counted
 
 
 def _sum_where(chosen: torch.Tensor, values: torch.Tensor) -> torch.Tensor:

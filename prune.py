@@ -25,7 +25,7 @@ from torch import nn
 from tqdm import tqdm
 
 from datasets import Batch, EpochSampler, SampleDataset, make_loader, open_dataset
-from loss import detection_loss, loss_sums
+from loss import Criterion, detection_loss
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
 from utils.checkpoint import load_model, save_checkpoint
@@ -37,7 +37,6 @@ from utils.maps import normalise
 from utils.network.channels import ORIGINAL_PLAN, describe_groups, read_plan, select_channels
 from utils.network.cost import PlanCosts, milliseconds_per_frame
 from utils.network.layer_times import LayerTimes
-from utils.network.loss_terms import LossSums
 from utils.options.pruning import parse_args
 from utils.options.view import train_transform
 from utils.pruning.compensation import Inputs, compensate, estimate_inputs, measure_inputs, recalibrate
@@ -147,7 +146,7 @@ def measure_accuracy(args: argparse.Namespace, model: nn.Module, test_loader) ->
         return {}
     torch.manual_seed(0)  # the loss draws its easy negatives at random
     settings = ValidationSettings(Thresholds(args.score_threshold, args.nms_threshold))
-    result = validate(model, test_loader, loss_sums, settings)
+    result = validate(model, test_loader, Criterion(), settings)
     return {"loss": result.loss, "hmean": result.evaluation.hmean}
 
 
@@ -280,9 +279,10 @@ def analyse_groups(args: argparse.Namespace, model: nn.Module, frames: list[Batc
 @torch.inference_mode()
 def training_loss(model: nn.Module, frames: list[Batch]) -> float:
     torch.manual_seed(0)
-    total = LossSums.of([0] * 5)
+    criterion = Criterion()
+    total = criterion.zeros()
     for batch in frames:
-        total = total + loss_sums(model(normalise(batch.images)), batch.target)
+        total = total + criterion(model(normalise(batch.images)), batch.target)
     return float(total.loss())
 
 

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from datasets import EpochSampler, SampleDataset, make_loader
-from loss import loss_sums
+from loss import Criterion
 from utils.checkpoint import check_pruned, load_model
 from utils.data.augmentation import WholeFrame
 from utils.decode import Thresholds, suppress
@@ -167,7 +167,7 @@ def look(args: argparse.Namespace, model: nn.Module, device: torch.device, side:
     loader = make_loader(dataset, EpochSampler(dataset), args.batch_size, count_workers(args.num_workers, device))
     thresholds = THRESHOLDS if args.sweep else ()
     settings = ValidationSettings(Thresholds(args.score_threshold, args.nms_threshold), thresholds)
-    return validate(model, loader, loss_sums, settings)
+    return validate(model, loader, Criterion(), settings)
 
 
 def merge_scales(scales: list[FrameDetections], nms_threshold: float) -> FrameDetections:

@@ -28,7 +28,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from datasets import EpochSampler, make_loader, open_dataset
-from loss import loss_counts, loss_sums
+from loss import Criterion
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
 from utils.checkpoint import (
@@ -47,6 +47,7 @@ from utils.errors import UserError, run_script
 from utils.evaluation.validation import Validation, ValidationSettings, validate
 from utils.network.channels import read_plan, uniform_plan
 from utils.network.cost import describe_cost
+from utils.network.parameter_groups import optimizer_groups
 from utils.options.training import KEPT_ON_RESUME, PATIENCE, WARMUP_STEPS, parse_args, resume_line
 from utils.runtime.device import choose_device, count_workers, cpu_multiplies_bf16, describe_device
 from utils.runtime.distributed import Ranks, launch
@@ -127,7 +128,7 @@ def run_epochs(
             images_before = training.images
             skipped_file = args.save_dir / ("skipped.csv" if ranks.is_first else f"skipped-{ranks.rank}.csv")
             finished = train_one_epoch(
-                training, train_loader, args.batches_before_train, loss_sums, loss_counts, stop,
+                training, train_loader, args.batches_before_train, stop,
                 lambda: save(args, training, None), 60 * args.save_every, skipped_file,
             )  # fmt: skip
             seconds, problems = time.perf_counter() - start, training.problems
@@ -177,7 +178,7 @@ def measure(args: argparse.Namespace, training: Training, loader: DataLoader, st
     thresholds = Thresholds(args.score_threshold, args.nms_threshold)
     settings = ValidationSettings(thresholds, ranks=training.ranks)
     with contextlib.suppress(Stopped):
-        return validate(network, loader, loss_sums, settings, stop)
+        return validate(network, loader, training.criterion, settings, stop)
     return None
 
 
@@ -227,16 +228,7 @@ def build_training(
     ema = None
     if args.ema:
         ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema), use_buffers=True)
-    groups = model.parameters()
-    if args.decay_weights_only:
-        flat = [parameter.dim() < 2 for parameter in model.parameters()]  # biases and BatchNorm
-        groups = [
-            {"params": [p for p, is_flat in zip(model.parameters(), flat, strict=True) if not is_flat]},
-            {
-                "params": [p for p, is_flat in zip(model.parameters(), flat, strict=True) if is_flat],
-                "weight_decay": 0.0,
-            },
-        ]
+    groups = optimizer_groups(model, args.decay_weights_only)
     optimizer = torch.optim.Adam(groups, args.lr, weight_decay=args.weight_decay, fused=True)
     schedule = Schedule(
         optimizer,
@@ -261,6 +253,7 @@ def build_training(
         ema,
         device,
         ranks,
+        Criterion(),
         amp_dtype,
         args.clip_grad or math.inf,
         teach(args, model, device),

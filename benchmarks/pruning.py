@@ -25,7 +25,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import prune
-from loss import loss_sums
+from loss import Criterion
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
 from utils.checkpoint import load_model, save_checkpoint
@@ -146,7 +146,7 @@ def measure(args, options, method: str, sparsity: float, model, frames, inputs, 
 
 def best_hmean(model: nn.Module, loader: DataLoader) -> float:
     settings = ValidationSettings(Thresholds(min(THRESHOLDS), NMS_THRESHOLD), THRESHOLDS)
-    found = validate(model, loader, loss_sums, settings)
+    found = validate(model, loader, Criterion(), settings)
     return max(evaluate_frames(found.frames, words).hmean for words in found.sweep.values())
 
 

@@ -26,14 +26,13 @@ from torch import nn
 
 from benchmarks.data import render
 from datasets import Batch, EpochSampler, TextDataset, make_loader
-from loss import loss_counts, loss_sums
+from loss import Criterion
 from model_pruned import FOTSModelPruned
 from utils.data.annotations import read_text_files, write_words
 from utils.data.augmentation import TrainTransform
 from utils.errors import run_script
 from utils.maps import Target, normalise
 from utils.network.channels import uniform_plan
-from utils.network.loss_terms import LossCounts
 from utils.options.parser import Parser, option, whole_number
 from utils.runtime.device import choose_device, count_workers, cpu_multiplies_bf16
 from utils.runtime.memory import keep_freed_memory
@@ -105,8 +104,8 @@ def step(kind: set[str], model: nn.Module, optimizer, batches: Iterator[Batch], 
         clock.lap("forward")
         target = batch.target.to(device)
         if LOSS in kind:
-            counts = LossCounts(*map(float, loss_counts(batch.target)))
-            loss = loss_sums(prediction, target).over(counts)
+            criterion = Criterion()
+            loss = criterion(prediction, target).over(criterion.counts(batch.target))
         else:
             loss = plain_loss(prediction, target)
     clock.lap("loss")

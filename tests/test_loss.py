@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
-import loss as loss_module
-from loss import detection_loss, hard_and_random, loss_counts, loss_sums
+from loss import TERMS, Criterion, Mining, detection_loss, hard_and_random
 from utils.maps import Prediction, Target
+from utils.network.loss_terms import LossSums, Term
 
 
 def random_maps(seed: int, images: int = 3, side: int = 14, text: float = 0.2, masked: float = 0.1):
@@ -57,12 +57,9 @@ def test_equal_to_the_slow_version_where_all_are_chosen(seed):
     assert detection_loss(prediction, target).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_equal_to_the_slow_version_with_mining(monkeypatch):
-    """With the random draws set to none, what is left is: all positives and the hardest."""
-    monkeypatch.setattr(loss_module, "HARD_NEGATIVES", 20)
-    monkeypatch.setattr(loss_module, "RANDOM_NEGATIVES", 0)
-    monkeypatch.setattr(loss_module, "HARD_POSITIVES", 7)
-    monkeypatch.setattr(loss_module, "RANDOM_POSITIVES", 0)
+def test_equal_to_the_slow_version_with_mining():
+    """With no random draws, all positives and the hardest cells are chosen."""
+    criterion = Criterion(Mining(hard=20, random=0), Mining(hard=7, random=0))
     prediction, target = random_maps(5)
     chosen, chosen_boxes = [], []
     for image in range(3):
@@ -70,7 +67,7 @@ def test_equal_to_the_slow_version_with_mining(monkeypatch):
         chosen += positives + sorted(negatives)[-20:]
         chosen_boxes += sorted(boxes)[-7:]
     expected = sum(chosen) / len(chosen) + sum(chosen_boxes) / len(chosen_boxes)
-    assert detection_loss(prediction, target).item() == pytest.approx(expected, rel=1e-5)
+    assert criterion(prediction, target).loss().item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_choice_of_hard_and_random_cells():
@@ -124,9 +121,8 @@ def test_perfect_prediction_costs_nothing():
 def test_counts_are_known_from_the_target():
     for seed, text in ((0, 0.2), (1, 0.0), (2, 0.9)):
         prediction, target = random_maps(seed, side=60, text=text)
-        sums, counts = loss_sums(prediction, target), loss_counts(target)
-        assert sums.classification_cells == counts.classification_cells
-        assert sums.regression_cells == counts.regression_cells
+        sums, counts = Criterion()(prediction, target), Criterion().counts(target)
+        assert sums.counts == counts
 
 
 def test_parts_of_a_batch_add_up_to_its_loss_and_gradient():
@@ -135,12 +131,13 @@ def test_parts_of_a_batch_add_up_to_its_loss_and_gradient():
     whole = detection_loss(prediction, target)
     whole.backward()
     expected = [values.grad.clone() for values in prediction]
-    counts = loss_counts(target)
+    criterion = Criterion()
+    counts = criterion.counts(target)
     total = 0
     for values in prediction:
         values.grad = None
     for part in (slice(0, 2), slice(2, 3)):
-        sums = loss_sums(Prediction(*(v[part] for v in prediction)), Target(*(v[part] for v in target)))
+        sums = criterion(Prediction(*(v[part] for v in prediction)), Target(*(v[part] for v in target)))
         share = sums.over(counts)
         share.backward()
         total += share.item()
@@ -156,3 +153,39 @@ def test_everything_stays_on_the_inputs_device():
     loss = detection_loss(prediction, target.to("meta"))
     loss.backward()
     assert loss.device.type == "meta"
+
+
+def test_names_and_weights_follow_from_the_terms():
+    criterion = Criterion()
+    assert criterion.names == ("classification", "iou", "angle")
+    assert criterion.weights == {"classification": 1, "iou": 1, "angle": 10}
+    with torch.no_grad():
+        sums = criterion(*random_maps(4))
+    assert criterion.of(sums.tolist()).tolist() == sums.tolist()
+    parts = sums.parts()
+    assert list(parts) == ["loss", *criterion.names]
+    assert sum(criterion.weights[name] * parts[name] for name in criterion.names) == pytest.approx(parts["loss"])
+    assert criterion.zeros().parts() == dict.fromkeys(parts, 0)
+
+
+def test_a_term_is_added_by_its_name():
+    """A subclass with one more term, on a count of its own; sums, counts and means follow."""
+
+    class WithDistances(Criterion):
+        terms = (*TERMS, Term("distances", "images", 0.5))
+
+        def __call__(self, prediction, target):
+            sums = super().__call__(prediction, target)
+            distances = (prediction.distances - target.distances).abs().mean((1, 2, 3)).sum()
+            more = {"distances": distances}, self.counts(target)
+            return LossSums(self.terms, sums.sums | more[0], more[1])
+
+        def counts(self, target):
+            return super().counts(target) | {"images": torch.tensor(len(target.score_map))}
+
+    criterion, (prediction, target) = WithDistances(Mining(999, 0), Mining(999, 0)), random_maps(2)
+    plain = Criterion(Mining(999, 0), Mining(999, 0))(prediction, target).loss()
+    expected = plain + 0.5 * (prediction.distances - target.distances).abs().mean()
+    total = criterion.zeros() + criterion(prediction, target)
+    assert total.loss().item() == pytest.approx(expected.item(), rel=1e-6)
+    assert criterion.zeros().parts().keys() == {"loss", "classification", "iou", "angle", "distances"}

@@ -71,18 +71,6 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
     return (images.permute(0, 3, 1, 2).contiguous().float() - mean) / std
 
 
-def box_and_angle_loss(prediction: Prediction, target: Prediction | Target) -> tuple[torch.Tensor, torch.Tensor]:
-    """Per cell, (N, cells): -log((I + 1) / (U + 1)) of the axis-aligned boxes, and 1 - cos of the angles."""
-    ours, true = prediction.distances.float().flatten(2), target.distances.float().flatten(2)
-    overlap = torch.minimum(ours, true)
-    intersection, our_area, true_area = (
-        (top + bottom) * (left + right) for top, right, bottom, left in (d.unbind(1) for d in (overlap, ours, true))
-    )
-    union = our_area + true_area - intersection
-    angle = prediction.angle.float().flatten(1) - target.angle.float().flatten(1)
-    return torch.log((union + 1) / (intersection + 1)), 1 - torch.cos(angle)
-
-
 def hide_padding(prediction: Prediction, sizes: list[tuple[int, int]]) -> Prediction:
     """The prediction with no text in the cells beyond each image's own size (height, width), in pixels."""
     confidence = prediction.confidence.clone()

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from datasets import EpochSampler, SampleDataset, make_loader
-from loss import loss_sums
+from loss import Criterion
 from test_sample import merge_scales, short_sides
 from tests.data.test_targets import box, words_of
 from utils.checkpoint import load_model
@@ -80,8 +80,8 @@ def test_the_sweep_is_the_score_at_that_threshold(rendered, small_checkpoint):
     model, _ = load_model(small_checkpoint)
     dataset = SampleDataset(rendered / "frames", train=False, transform=WholeFrame(64))
     loader = make_loader(dataset, EpochSampler(dataset), 2, 0)
-    swept = validate(model, loader, loss_sums, ValidationSettings(Thresholds(0.6, 0.2), sweep=(0.5, 0.6)))
-    alone = validate(model, loader, loss_sums, ValidationSettings(Thresholds(0.5, 0.2)))
+    swept = validate(model, loader, Criterion(), ValidationSettings(Thresholds(0.6, 0.2), sweep=(0.5, 0.6)))
+    alone = validate(model, loader, Criterion(), ValidationSettings(Thresholds(0.5, 0.2)))
     assert alone.sweep == {}
     for words, same, other in zip(swept.sweep[0.5], alone.detections, swept.sweep[0.6], strict=True):
         assert np.array_equal(words[0], same[0])

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from datasets import EpochSampler, SynthText, make_loader
-from loss import loss_counts, loss_sums
+from loss import Criterion
 from model_pruned import FOTSModelPruned
 from tests.conftest import ROOT
 from utils.checkpoint import load_model, save_checkpoint
@@ -369,10 +369,10 @@ class TestLearning:
         optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
         scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
         training = Training(model, model, optimizer, Schedule(optimizer, "plateau", 3, 0, 1), scaler, None,
-                            torch.device("cpu"), ALONE, torch.float16)  # fmt: skip
+                            torch.device("cpu"), ALONE, Criterion(), torch.float16)  # fmt: skip
         before = [parameter.clone() for parameter in model.parameters()]
         with StopRequest() as stop:
-            train_one_epoch(training, loader, 1, loss_sums, loss_counts, stop, lambda: None, 1e9, tmp_path / "s.csv")
+            train_one_epoch(training, loader, 1, stop, lambda: None, 1e9, tmp_path / "s.csv")
         assert scaler.get_scale() < 2.0**40
         assert training.skipped == 0
         assert not (tmp_path / "s.csv").exists()

@@ -1,7 +1,7 @@
 """A network's loss, detections and scores on all frames of a loader."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from utils.evaluation.protocol import Evaluation, evaluate, summarise
 from utils.evaluation.result_files import whole_pixels
 from utils.maps import normalise
 from utils.network.base import TextNetwork
-from utils.network.loss_terms import LossSums
+from utils.network.loss_terms import BaseCriterion
 from utils.runtime.distributed import ALONE, Ranks
 from utils.runtime.signals import Stopped, StopRequest
 
@@ -54,7 +54,7 @@ class Validation(NamedTuple):
 def validate(
     network: TextNetwork,
     loader: DataLoader,
-    criterion: Callable,
+    criterion: BaseCriterion,
     settings: ValidationSettings,
     stop: StopRequest | None = None,
 ) -> Validation:
@@ -73,7 +73,7 @@ def validate(
 
 def _validate(network, loader, criterion, settings: ValidationSettings, stop: StopRequest | None) -> Validation:
     device, ranks = next(network.parameters()).device, settings.ranks
-    totals, frames, problems = LossSums.zeros(), [], Problems()
+    totals, frames, problems = criterion.zeros(), [], Problems()
     detections: dict[float, FrameDetections] = {settings.thresholds.score: []} | {score: [] for score in settings.sweep}
     start = time.perf_counter()
     for batch in tqdm(loader, "validate", unit="batch", leave=False, disable=None if ranks.is_first else True):
@@ -97,7 +97,7 @@ def _validate(network, loader, criterion, settings: ValidationSettings, stop: St
     if not seen:
         raise UserError(f"none of the images could be read:\n{problems}")
     return Validation(
-        LossSums.of(sums).loss().item(),
+        criterion.of(sums).loss().item(),
         summarise(int(matched), int(words), int(found)),
         frames,
         own,

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from utils.maps import Prediction, box_and_angle_loss
-from utils.network.loss_terms import ANGLE_WEIGHT
+from utils.maps import Prediction
+from utils.network.loss_terms import ANGLE_WEIGHT, box_and_angle_loss
 
 DECODER = ("decoder4", "decoder3", "decoder2", "decoder1", "remove_artifacts")
 """Modules whose outputs are compared by where they are strong."""

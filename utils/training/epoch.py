@@ -20,7 +20,7 @@ from tqdm import tqdm
 from utils.data.problems import Problems
 from utils.errors import UserError
 from utils.maps import normalise
-from utils.network.loss_terms import LossCounts, LossSums
+from utils.network.loss_terms import BaseCriterion, LossSums, count_names
 from utils.runtime.distributed import Ranks
 from utils.runtime.signals import StopRequest
 from utils.training.distillation import Distillation
@@ -46,6 +46,7 @@ class Training:
     ema: AveragedModel | None
     device: torch.device
     ranks: Ranks
+    criterion: BaseCriterion
     amp_dtype: torch.dtype | None = None
     clip_norm: float = float("inf")
     distillation: Distillation | None = None
@@ -60,7 +61,7 @@ class Training:
     """Steps done of the epoch under way."""
     images: int = 0
     """Images seen in it, and below: their loss sums, what could not be read, the batches skipped."""
-    totals: LossSums = field(default_factory=LossSums.zeros)
+    totals: LossSums = field(init=False)
     distilled: torch.Tensor | float = 0.0
     problems: Problems = field(default_factory=Problems)
     skipped: int = 0
@@ -69,6 +70,9 @@ class Training:
     """Where the epoch stands, for a checkpoint; see `gather_progress`."""
     estimated: bool = False
     """An epoch's time has been told."""
+
+    def __post_init__(self) -> None:
+        self.totals = self.criterion.zeros()
 
     def autocast(self) -> contextlib.AbstractContextManager:
         return torch.autocast(self.device.type, self.amp_dtype, enabled=self.amp_dtype is not None)
@@ -88,17 +92,17 @@ class Training:
             )
         self.step, self.skipped, self.progress = step, progress["skipped"], progress
         if self.ranks.is_first:
-            self.images, self.totals = progress["images"], LossSums.of(progress["totals"])
+            self.images, self.totals = progress["images"], self.criterion.of(progress["totals"])
             self.distilled = progress["distilled"]
 
     def begin_epoch(self) -> None:
         self.step = self.images = self.skipped = 0
-        self.totals, self.distilled, self.problems = LossSums.zeros(), 0.0, Problems()
+        self.totals, self.distilled, self.problems = self.criterion.zeros(), 0.0, Problems()
         self.gather_progress()
 
     def parts(self) -> dict[str, float]:
         """The epoch's loss so far, on all processes as of `gather_progress`, and its parts, by name."""
-        parts = LossSums.of(self.progress["totals"]).parts()
+        parts = self.criterion.of(self.progress["totals"]).parts()
         if self.distillation:
             parts["distillation"] = self.progress["distilled"] / max(self.progress["images"], 1)
         return parts
@@ -108,8 +112,6 @@ def train_one_epoch(
     training: Training,
     loader: DataLoader,
     batches_per_step: int,
-    loss_sums: Callable,
-    loss_counts: Callable,
     stop: StopRequest,
     save: Callable[[], None],
     save_seconds: float,
@@ -117,10 +119,10 @@ def train_one_epoch(
 ) -> bool:
     """Go on with the epoch to its end; False if a stop was asked for (on any process) before that.
 
-    The loader's sampler stands at `training.step`. loss_sums, loss_counts: of `loss`. save is called every
+    The loader's sampler stands at `training.step`. save is called every
     `save_seconds`. Batches whose gradients are not finite change nothing and are listed in `skipped_file`.
     """
-    ranks = training.ranks
+    ranks, names = training.ranks, count_names(training.criterion.terms)
     done = training.step * batches_per_step * loader.batch_size * ranks.world
     whole = done + len(loader.sampler) * ranks.world
     looks, start, first_step, seen = _Looks(training, skipped_file), time.perf_counter(), training.step, 0
@@ -129,12 +131,13 @@ def train_one_epoch(
                disable=None if ranks.is_first else True)  # fmt: skip
     with bar:
         for batches in _groups(loader, batches_per_step, training.problems):
-            counts = [sum(values) for values in zip(*(loss_counts(b.target) for b in batches), strict=True)] or [0, 0]
+            counted = [training.criterion.counts(batch.target) for batch in batches]
+            counts = [sum(values[name] for values in counted) for name in names]
             save_is_due = ranks.is_first and time.perf_counter() - saved > save_seconds
             here = [*map(float, counts), sum(len(batch.images) for batch in batches), stop.requested, save_is_due]
             *counts, images, stops, saves = ranks.sum(here)
             if batches or ranks.world > 1:
-                looks.add(_learn(training, batches, loss_sums, LossCounts(*counts), images), batches)
+                looks.add(_learn(training, batches, dict(zip(names, counts, strict=True)), images), batches)
             training.step += 1
             seen += images
             bar.update(images)
@@ -163,7 +166,7 @@ def train_one_epoch(
     return True
 
 
-def _learn(training: Training, batches: list, loss_sums: Callable, counts: LossCounts, images: float) -> torch.Tensor:
+def _learn(training: Training, batches: list, counts: dict[str, float], images: float) -> torch.Tensor:
     """One optimizer step on some batches. Returns, on the device, whether loss and gradients were finite.
 
     counts, images: the cells that the loss chooses in all batches of all processes together, and their images,
@@ -180,7 +183,7 @@ def _learn(training: Training, batches: list, loss_sums: Callable, counts: LossC
         with training.forward.no_sync() if waits else contextlib.nullcontext(), training.autocast():
             inputs = normalise(batch.images.to(training.device, non_blocking=True))
             prediction = training.forward(inputs)
-            sums.append(loss_sums(prediction, batch.target.to(training.device)))
+            sums.append(training.criterion(prediction, batch.target.to(training.device)))
             loss = sums[-1].over(counts)
             if distillation:
                 apart = distillation.losses(inputs, prediction).sum()
@@ -214,7 +217,9 @@ def _learn(training: Training, batches: list, loss_sums: Callable, counts: LossC
     if training.ema:
         training.ema.update_parameters(training.model)
     for each in sums:
-        training.totals += LossSums(*(torch.where(finite, value.detach(), 0).double() for value in each))
+        training.totals += each.of(
+            each.terms, [torch.where(finite, value.detach(), 0).double() for value in each.values()]
+        )
     if distillation:
         training.distilled = training.distilled + torch.where(finite, distilled, 0).double()
     return finite
