@@ -11,7 +11,7 @@ from utils.network.channels import (
     ORIGINAL_PLAN,
     all_channels,
     describe_groups,
-    input_places,
+    input_slices,
     plan_of,
     select_channels,
     uniform_plan,
@@ -197,7 +197,7 @@ def lost_share(state, inputs, kept) -> float:
     for layer in LAYERS:
         if not any(removed[group] for group in layer.reads):
             continue
-        places = input_places(layer, whole)
+        places = input_slices(layer, whole)
         gone = [place.start + channel for group, place in places.items() for channel in removed[group]]
         before = state[f"{layer.conv}.weight"].flatten(2) * norm_gains(state, layer).view(-1, 1, 1)
         after = changed[f"{layer.conv}.weight"].flatten(2) * norm_gains(state, layer).view(-1, 1, 1)

@@ -356,7 +356,7 @@ class TestLearning:
         refuses(*line, "--width", 0.5, "--pretrain-model", plan, parts=["--width is for a new network"])
         refuses(*line, "--width", 0.5, "--backbone-weights", "imagenet", parts=["fits the original's widths only"])
         refuses(*line, "--plan", tmp_path / "no.json", parts=["no.json", "No such file"])
-        for text, reason in (("{", "no JSON"), ("[]", "holds a list"), ('{"conv1": 3}', "has no group")):
+        for text, reason in (("{", "not a JSON file"), ("[]", "holds a list"), ('{"conv1": 3}', "has no group")):
             plan.write_text(text)
             refuses(*line, "--plan", plan, parts=["plan.json", reason])
 

@@ -1,4 +1,6 @@
-"""What the code in `utils` knows of a network: its channels and its output."""
+"""The base class of the networks, for code in `utils` that knows a network by its channels and its output only."""
+
+from collections.abc import Mapping
 
 from torch import nn
 
@@ -7,14 +9,21 @@ from utils.network.origin import Origin
 
 
 class TextNetwork(nn.Module):
-    """Base class of `model.FOTSModel`; maps images (N, 3, H, W) to a `utils.maps.Prediction`."""
+    """Base class of `model.FOTSModel`; maps images (N, 3, H, W) to a `utils.maps.Prediction`.
+
+    The constructor of a subclass takes a channel plan by the keyword `plan`.
+    """
 
     plan: dict[str, int]
     """Channels by channel group."""
     origin: Origin
-    """Which channels of which network these are."""
+    """The network before all pruning, and which of its channels this network has."""
 
     @property
     def pruned(self) -> bool:
         """Whether the widths differ from the original network's."""
         return self.plan != ORIGINAL_PLAN
+
+    def with_plan(self, plan: Mapping[str, int]) -> "TextNetwork":
+        """A new, untrained network of the same class at the widths of a channel plan."""
+        return type(self)(plan=plan)  # type: ignore[call-arg]  # nn.Module's constructor has no such keyword

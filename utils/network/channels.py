@@ -1,8 +1,8 @@
-"""The network's channel groups as data: who writes each group of channels, who reads it.
+"""The network's channel groups as data: which convolutions write each group and which read it.
 
-A channel group is a set of channels that must go together: a residual stream (all the convolutions that
-add to it), or the output of a single convolution. A channel plan says how many channels each group keeps:
-`{"encoder1": 64, "encoder1.0.conv1": 64, ...}`, whole numbers by group name.
+A channel group is a set of channels that can only be removed together: a residual stream (written by all the
+convolutions that add to it), or the output of a single convolution. A channel plan is the number of channels of each
+group: `{"encoder1": 64, "encoder1.0.conv1": 64, ...}`, integers by group name.
 """
 
 import itertools
@@ -20,7 +20,7 @@ _STAGES = {"encoder1": (64, 3), "encoder2": (128, 4), "encoder3": (256, 6), "enc
 
 
 class Layer(NamedTuple):
-    """A convolution, its BatchNorm, the groups that it reads (concatenated in order) and writes."""
+    """A convolution, its BatchNorm, the groups that it reads (concatenated in order) and the group that it writes."""
 
     conv: str
     norm: str | None
@@ -60,11 +60,11 @@ def _describe() -> tuple[list[Layer], dict[str, int]]:
 
 
 LAYERS, ORIGINAL_PLAN = _describe()
-"""Every convolution of the network, each after those whose output it meets; the original's channel plan."""
+"""Every convolution of the network, in the order of computation; the original network's channel plan."""
 
 
 def uniform_plan(share: float, keep: tuple[str, ...] = ("remove_artifacts",)) -> dict[str, int]:
-    """The original's widths times `share` (at least 1 channel); the groups in `keep` stay whole."""
+    """The original's widths times `share` (at least 1 channel); the groups in `keep` are not narrowed."""
     return {group: width if group in keep else max(1, round(width * share)) for group, width in ORIGINAL_PLAN.items()}
 
 
@@ -86,7 +86,7 @@ def read_plan(path: str | Path) -> dict[str, int]:
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give a plan.json that prune.py wrote") from None
     except ValueError as error:
-        raise UserError(f"{path}: no JSON ({error}); give a plan.json that prune.py wrote") from None
+        raise UserError(f"{path}: not a JSON file ({error}); give a plan.json that prune.py wrote") from None
     if not isinstance(plan, dict):
         raise UserError(f"{path}: holds a {type(plan).__name__}; expected channels by group, as prune.py writes them")
     try:
@@ -102,29 +102,29 @@ def plan_of(state_dict: Mapping[str, torch.Tensor]) -> dict[str, int]:
 
 
 def all_channels(plan: Mapping[str, int]) -> dict[str, torch.Tensor]:
-    """Every channel's index, by group."""
+    """The indices of all channels, by group."""
     return {group: torch.arange(width) for group, width in plan.items()}
 
 
-def input_places(layer: Layer, widths: Mapping[str, int]) -> dict[str, slice]:
-    """Where each group that a layer reads stands in its concatenated input."""
+def input_slices(layer: Layer, widths: Mapping[str, int]) -> dict[str, slice]:
+    """The channels of a layer's concatenated input that belong to each group that it reads."""
     ends = itertools.accumulate(widths[group] for group in layer.reads)
     return {group: slice(end - widths[group], end) for group, end in zip(layer.reads, ends, strict=True)}
 
 
 def kept_inputs(layer: Layer, widths: Mapping[str, int], kept: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Where the kept channels stand in a layer's concatenated input; the image's three for the first layer."""
+    """The indices of the kept channels in a layer's concatenated input; the image's three for the first layer."""
     if not layer.reads:
         return torch.arange(3)
-    return torch.cat([kept[group] + place.start for group, place in input_places(layer, widths).items()])
+    return torch.cat([kept[group] + channels.start for group, channels in input_slices(layer, widths).items()])
 
 
 def tensor_indices(
     widths: Mapping[str, int], kept: Mapping[str, torch.Tensor]
 ) -> dict[str, tuple[torch.Tensor | None, torch.Tensor | None]]:
-    """What the kept channels leave of each tensor, by its name: indices along its first and second dimension.
+    """By tensor name, the indices to keep along the first and the second dimension.
 
-    None for a dimension that stays whole. Tensors that a network does not have (a bias) are listed as well.
+    None: the dimension is kept entirely. Tensors that a network does not have (a bias) are listed, too.
     """
     indices = {}
     for layer in LAYERS:
@@ -137,10 +137,10 @@ def tensor_indices(
 
 
 def take(tensor: torch.Tensor, indices: tuple[torch.Tensor | None, torch.Tensor | None]) -> torch.Tensor:
-    """A copy of what `tensor_indices` leaves of a tensor."""
-    for dimension, places in enumerate(indices):
-        if places is not None:
-            tensor = tensor.index_select(dimension, places)
+    """A copy of a tensor at the indices that `tensor_indices` gives."""
+    for dimension, positions in enumerate(indices):
+        if positions is not None:
+            tensor = tensor.index_select(dimension, positions)
     return tensor.clone()
 
 
@@ -149,7 +149,7 @@ def select_channels(
 ) -> dict[str, torch.Tensor]:
     """The tensors of the network that keeps only these channels (sorted indices by group).
 
-    Its outputs equal those of the whole network with the other channels zeroed after their BatchNorm.
+    Its outputs equal those of the network before, with the other channels set to zero after their BatchNorm.
     """
     indices = tensor_indices(plan_of(state_dict), kept)
     return {name: take(tensor, indices.get(name, (None, None))) for name, tensor in state_dict.items()}
@@ -158,7 +158,7 @@ def select_channels(
 def describe_groups(widths: Mapping[str, int]) -> list[list[str]]:
     """Rows of a table: each group's channels, the convolutions that write it and those that read it.
 
-    A reader's `[from:to]` says where the group stands in its concatenated input.
+    `[from:to]` after a reader: the group's channels in the reader's concatenated input.
     """
     rows = [["group", "channels", "written by", "read by"]]
     for group, width in widths.items():
@@ -166,9 +166,10 @@ def describe_groups(widths: Mapping[str, int]) -> list[list[str]]:
         readers = []
         for layer in LAYERS:
             if group in layer.reads:
-                place = input_places(layer, widths)[group]
-                readers.append(f"{layer.conv}[{place.start}:{place.stop}]")
-        for place in range(max(len(writers), len(readers))):
-            first = [group, str(width)] if place == 0 else ["", ""]
-            rows.append([*first, *("".join(names[place : place + 1]) for names in (writers, readers))])
+                channels = input_slices(layer, widths)[group]
+                readers.append(f"{layer.conv}[{channels.start}:{channels.stop}]")
+        first = [group, str(width)]
+        for writer, reader in itertools.zip_longest(writers, readers, fillvalue=""):
+            rows.append([*first, writer, reader])
+            first = ["", ""]
     return rows

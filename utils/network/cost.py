@@ -1,29 +1,43 @@
-"""What a network costs: parameters, multiply-accumulates (MACs), memory, milliseconds."""
+"""The cost of a network: parameters, multiply-accumulates (MACs), memory, milliseconds."""
 
+import contextlib
 import copy
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from utils.network.base import TextNetwork
 from utils.network.channels import LAYERS
 from utils.network.inference import for_inference
 
 
+@contextlib.contextmanager
+def limit_threads(count: int | None) -> Iterator[None]:
+    """A context in which PyTorch computes with `count` threads; None: as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def count_parameters(model: nn.Module) -> int:
+    """The number of a network's parameters."""
     return sum(parameter.numel() for parameter in model.parameters())
 
 
 def count_macs(model: nn.Module, height: int, width: int) -> dict[str, int]:
-    """MACs of each convolution, by its name, for one image (3, height, width); nothing is computed."""
+    """The MACs of each convolution, by its name, for one image (3, height, width). No feature map is computed."""
     model = copy.deepcopy(model).to("meta").eval()
     macs: dict[str, int] = {}
 
-    def note(name: str):
+    def counting_hook(name: str) -> Callable:
         def hook(conv: nn.Conv2d, _inputs, output: torch.Tensor) -> None:
             macs[name] = output.numel() * conv.weight[0].numel()
 
@@ -31,21 +45,22 @@ def count_macs(model: nn.Module, height: int, width: int) -> dict[str, int]:
 
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
-            module.register_forward_hook(note(name))
+            module.register_forward_hook(counting_hook(name))
     model(torch.empty(1, 3, height, width, device="meta"))
     return macs
 
 
 def describe_cost(model: nn.Module, height: int, width: int) -> str:
+    """Parameters and GMACs in words, for one image (3, height, width)."""
     gmacs = sum(count_macs(model, height, width).values()) / 1e9
     return f"{count_parameters(model):,} parameters, {gmacs:.2f} GMACs at {height}x{width}"
 
 
 @torch.inference_mode()
 def milliseconds_per_frame(model: nn.Module, height: int, width: int, repeats: int = 9) -> float:
-    """Median time of the network alone on one frame, after a warm-up, on the model's device.
+    """The median time of the network's forward pass on one image, in milliseconds, after a warm-up.
 
-    The network is timed as `utils.detector.Detector` uses it: batch norms folded, channels_last.
+    It is timed on the model's device, as `utils.detector.Detector` runs it: BatchNorms folded, channels_last.
     """
     device = next(model.parameters()).device
     model = for_inference(model, device)
@@ -61,9 +76,9 @@ def milliseconds_per_frame(model: nn.Module, height: int, width: int, repeats: i
 
 
 class PlanCosts:
-    """What the network would cost at other widths: both numbers are products of channels.
+    """MACs and parameters of the network at other widths, computed from the numbers of channels.
 
-    model: the network at any widths; height, width: of the input that MACs are counted at.
+    model: the network at any widths. height, width: of the input that MACs are counted for.
     """
 
     def __init__(self, model: nn.Module, height: int, width: int):
@@ -77,19 +92,22 @@ class PlanCosts:
             self._convs.append((layer, conv.out_channels, taps, pixels, each_output))
 
     def macs(self, plan: Mapping[str, int]) -> int:
+        """The MACs of the network with this channel plan, for one image."""
         return sum(i * o * taps * pixels for i, o, taps, pixels, _ in self._at(plan))
 
     def parameters(self, plan: Mapping[str, int]) -> int:
+        """The number of parameters of the network with this channel plan."""
         return sum((i * taps + each_output) * o for i, o, taps, _, each_output in self._at(plan))
 
-    def _at(self, plan: Mapping[str, int]):
+    def _at(self, plan: Mapping[str, int]) -> Iterator[tuple]:
+        """Each convolution's inputs, outputs, taps, output pixels, and other parameters of an output channel."""
         for layer, outputs, *others in self._convs:
             inputs = sum(plan[group] for group in layer.reads) or 3
             yield inputs, plan[layer.writes] if layer.writes else outputs, *others
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Counts the bytes of the tensors that operations make, from their making to their end."""
+    """Counts the bytes of the tensors that operations create, until they are freed."""
 
     def __init__(self):
         super().__init__()
@@ -103,21 +121,36 @@ class _LiveBytes(TorchDispatchMode):
                 storage = result.untyped_storage()
                 self.live += storage.nbytes()
                 self.peak = max(self.peak, self.live)
-                weakref.finalize(storage, self._end, storage.nbytes())
+                weakref.finalize(storage, self._subtract, storage.nbytes())
         return results
 
-    def _end(self, size: int) -> None:
+    def _subtract(self, size: int) -> None:
         self.live -= size
 
 
 @torch.inference_mode()
 def peak_memory(model: nn.Module, height: int, width: int) -> int:
-    """Bytes of the weights, of one image and of the most feature maps alive at a time; nothing is computed.
+    """The bytes of the weights, of one image and of the feature maps that exist at the same time, at most.
 
-    What a library of convolutions needs beside them is not in it.
+    No feature map is computed. The work space of the convolutions' library is not included.
     """
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
     model = copy.deepcopy(model).to("meta").eval()
     with _LiveBytes() as tracker:
         model(torch.empty(1, 3, height, width, device="meta"))
     return weights + tracker.peak
+
+
+def measure_cost(model: TextNetwork, height: int, width: int) -> dict[str, float]:
+    """A network's channels, parameters, MACs, bytes and CPU milliseconds for one image (3, height, width), by name."""
+    costs: dict[str, float] = {
+        "channels": sum(model.plan.values()),
+        "parameters": count_parameters(model),
+        "macs": sum(count_macs(model, height, width).values()),
+        "weights_bytes": sum(tensor.nbytes for tensor in model.state_dict().values()),
+        "peak_memory_bytes": peak_memory(model, height, width),
+    }
+    for name, count in (("milliseconds_1_thread", 1), ("milliseconds_2_threads", 2)):
+        with limit_threads(count):
+            costs[name] = milliseconds_per_frame(model, height, width)
+    return costs

@@ -1,4 +1,7 @@
-"""Where a pruned network's channels come from, so that it can be compared with the network that it was pruned from."""
+"""The origin of a network's channels.
+
+It lets a pruned network be compared, channel by channel, with the network that it was pruned from.
+"""
 
 import hashlib
 import secrets
@@ -12,24 +15,24 @@ from utils.network.channels import LAYERS, ORIGINAL_PLAN, all_channels
 
 
 class Origin(NamedTuple):
-    """The network before all pruning, and which of its channels a network has; training changes neither."""
+    """The network before all pruning, and which of its channels a network has. Training changes neither."""
 
     network: str
-    """What tells that network from others of its kind."""
+    """Identifier of the network before all pruning."""
     kept: dict[str, torch.Tensor]
-    """Sorted indices by channel group, int64."""
+    """Sorted indices of its channels by channel group, int64."""
 
     @classmethod
     def new(cls, plan: Mapping[str, int]) -> "Origin":
-        """Of a network that begins here."""
+        """The origin of a new network, which has all its channels."""
         return cls(secrets.token_hex(16), all_channels(plan))
 
     @classmethod
     def of_file(cls, stored: Mapping | None, state: Mapping[str, torch.Tensor], plan: Mapping[str, int]) -> "Origin":
-        """Of a checkpoint's network. Raises `UserError` if what is stored does not fit the plan.
+        """The origin of a checkpoint's network. Raises `UserError` if it does not fit the channel plan.
 
-        stored: what the file says of it. None where it says nothing: it is taken for a network of its own, told from
-        others by its BatchNorms.
+        stored: the checkpoint's entry; None where it has none. Then the network counts as not pruned, and its
+        identifier is a digest of its BatchNorms' running variances.
         """
         if stored is None:
             variances = (state[f"{layer.norm}.running_var"].float() for layer in LAYERS if layer.norm)
@@ -50,11 +53,11 @@ class Origin(NamedTuple):
         return origin
 
     def after(self, kept: Mapping[str, torch.Tensor]) -> "Origin":
-        """Of what a further pruning leaves; kept: among the channels that are here now."""
+        """The origin after a further pruning; kept: sorted indices among the present channels, by group."""
         return self._replace(kept={group: self.kept[group][channels] for group, channels in kept.items()})
 
     def within(self, other: "Origin") -> dict[str, torch.Tensor] | None:
-        """Where these channels stand in another network of the same origin; None if it has not all of them."""
+        """The indices of these channels in another network of the same origin; None if it does not have all of them."""
         if self.network != other.network:
             return None
         if not all(torch.isin(channels, other.kept[group]).all() for group, channels in self.kept.items()):

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from utils.maps import normalise
-from utils.network.channels import LAYERS, ORIGINAL_PLAN, Layer, input_places, plan_of
+from utils.network.channels import LAYERS, ORIGINAL_PLAN, Layer, input_slices, plan_of
 from utils.pruning.compensation import Inputs, invert, norm_gains
 
 Scores = dict[str, torch.Tensor]
@@ -99,7 +99,7 @@ def score_obs(state: Mapping[str, torch.Tensor], inputs: Inputs) -> Scores:
         else:
             taken /= _written(state, layer) or varying
         inverse = invert(moments.covariance)
-        for group, own in input_places(layer, widths).items():
+        for group, own in input_slices(layer, widths).items():
             readers[group].append((taken[own, own].clone(), inverse[own, own].clone()))
     return {group: _costs_of_going(readers[group]) for group in ORIGINAL_PLAN}
 
