@@ -22,8 +22,8 @@ SCRIPTS = ("train_sample", "test_sample", "prune", "detect", "export")
 INTRODUCTION = """\
 # Options
 
-All options of the scripts and tools, generated from their parsers by `python3 -m tools.options_manual > docs/options.md`. Do not edit
-this page. An empty default means that the option is off or that the meaning names the default."""
+All options of the scripts and tools. `python3 -m tools.options_manual > docs/options.md` generates this page from their
+parsers; do not edit it. An empty default means that the option is off, or that the meaning names the default."""
 
 _DEFAULT = " (default %(default)s)"
 
@@ -50,7 +50,9 @@ def make_section(module_name: str) -> str:
     for group in module.build_parser()._action_groups:
         rows = [make_row(action) for action in group._group_actions if not isinstance(action, argparse._HelpAction)]
         if rows:
-            named = [f"**{capitalised(group.title)}**"] if group.title not in ("options", "positional arguments") else []
+            named = (
+                [f"**{capitalised(group.title)}**"] if group.title not in ("options", "positional arguments") else []
+            )
             parts += [*named, "\n".join(["| option | meaning | default |", "|---|---|---|", *rows])]
     return "\n\n".join(parts)
 
