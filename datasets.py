@@ -1,80 +1,56 @@
-"""Annotated images -> training samples: SynthText, frames of one's own videos, both together.
+"""Datasets of annotated images: SynthText, frames of one's own videos, both merged.
 
-    dataset = MergedDataset("SynthText", "my_frames", train=True)
+    dataset = open_dataset("SynthText", "my_frames", train=True)
     image, target = dataset[0]        # (H, W, 3) uint8 RGB, utils.maps.Target
     loader = make_loader(dataset, EpochSampler(dataset, seed=0), batch_size=8, workers=2)
     for batch in loader: ...          # Batch
 
-Each dataset draws its own epoch: SynthText a random part, a sample dataset all its frames.
+`open_dataset` is the one place where folders become datasets: a dataset that is added there trains, validates, tests,
+prunes and is inspected. `dataset.frame(index)` gives an image with its path, words and geometry.
 """
 
 import math
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
 
 from utils.data.annotation_index import read_synthtext
 from utils.data.annotations import Annotations, Words, inside_image
-from utils.data.augmentation import TrainTransform, WholeFrame, pad, transform_points
-from utils.data.images import UnreadableImage, read_picture
-from utils.data.layouts import open_sample
+from utils.data.augmentation import TrainTransform, Transform, WholeFrame
+from utils.data.frames import Frame, FrameDataset, FrameInfo
+from utils.data.images import read_picture
+from utils.data.layouts import is_synthtext, open_sample
+from utils.data.loading import Batch, EpochSampler, collate, make_loader
 from utils.data.problems import Problems
-from utils.data.targets import encode_batch
 from utils.errors import UserError
-from utils.maps import STRIDE, Target
+
+__all__ = [
+    "Batch",
+    "EpochSampler",
+    "MergedDataset",
+    "SampleDataset",
+    "SynthText",
+    "TextDataset",
+    "collate",
+    "make_loader",
+    "open_dataset",
+    "open_folder",
+]
 
 TRAIN_SHARE = 0.8
-"""SynthText's list is split here: what comes first is for training, the rest for validation."""
+"""SynthText's list is split here: the first images are for training, the rest for validation."""
 
 SYNTHTEXT_DRAW = {True: 15_000, False: 3_500}
-"""Images of SynthText that an epoch draws, for training and for validation."""
+"""Images of SynthText that an epoch draws, for training (True) and for validation."""
 
 
-class Frame(NamedTuple):
-    """One image as the network sees it, and the way back to the file that it comes from."""
+class TextDataset(FrameDataset):
+    """Images with word quads; `dataset[index]` is (image, target).
 
-    image: np.ndarray
-    """(H, W, 3) uint8 RGB: in validation padded right and below to multiples of 32."""
-    target: Target
-    path: Path
-    words: Words
-    """The words in the file's own pixels."""
-    matrix: np.ndarray
-    """(2, 3): the file's pixels -> the input's."""
-    size: tuple[int, int]
-    """Height and width of the picture inside `image`."""
-    problems: Problems
-    index: int = -1
-    """Its place in the dataset that a loader reads; -1 outside of one."""
-
-
-def with_targets(frames: list[Frame]) -> list[Frame]:
-    """The frames with their targets; those of one size are encoded together, in a fraction of the time."""
-    groups = {}
-    for number, frame in enumerate(frames):
-        groups.setdefault((frame.image.shape[:2], frame.size), []).append(number)
-    frames = list(frames)
-    for (shape, size), numbers in groups.items():
-        words = [
-            Words(transform_points(frame.words.quads, frame.matrix), frame.words.ignored)
-            for frame in (frames[number] for number in numbers)
-        ]
-        targets = encode_batch(words, *shape, frame=size)
-        for number, *maps in zip(numbers, *targets, strict=True):
-            frames[number] = frames[number]._replace(target=Target(*maps))
-    return frames
-
-
-class TextDataset(Dataset):
-    """Images with word quads.
-
-    annotations, indices: the images of it that belong to the dataset. transform: by default the training
-    crop or the whole frame, see `utils.data.augmentation`. draw: images in an epoch; None for all.
+    annotations: images and words. train: selects the default transform. indices: positions in `annotations` of the
+    images that belong to the dataset; None: all. transform: None is `TrainTransform()` or, for validation,
+    `WholeFrame()`. draw: images that an epoch draws; None: all.
     """
 
     def __init__(
@@ -83,33 +59,24 @@ class TextDataset(Dataset):
         train: bool = True,
         *,
         indices: np.ndarray | None = None,
-        transform: Callable | None = None,
+        transform: Transform | None = None,
         draw: int | None = None,
     ):
         if draw is not None and draw < 1:
             raise UserError(f"images in an epoch: {draw}; expected 1 or more")
         self.annotations = annotations
         self.indices = annotations.usable(np.arange(len(annotations)) if indices is None else indices)
-        self.transform = transform or (TrainTransform() if train else WholeFrame())
+        self.transform: Transform = transform or (TrainTransform() if train else WholeFrame())
         self.draw = draw
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, Target]:
-        """(image, target). Raises `UnreadableImage`."""
-        return self.frame(index)[:2]
-
     def frame(self, index: int, seed: int | None = None) -> Frame:
-        """The image in full. seed: of the augmentation; by default from torch's random state."""
-        return with_targets([self.view(index, seed)])[0]
-
-    def view(self, index: int, seed: int | None = None) -> Frame:
-        """The same still without its target."""
         if not -len(self) <= index < len(self):
             raise IndexError(f"image {index} of {len(self)}")
-        place = self.indices[index]
-        path, words, problems = self.annotations.path(place), self.annotations.words(place), Problems()
+        position = self.indices[index]
+        path, words, problems = self.annotations.path(position), self.annotations.words(position), Problems()
         picture = read_picture(path, self.transform.shrinkage)
         inside = inside_image(words, *picture.size)
         if not inside.all():
@@ -118,10 +85,10 @@ class TextDataset(Dataset):
         rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
         readable = words.quads[~words.ignored]
         image, matrix, size = self.transform(picture.image, rng, picture.size, picture.reduced, readable)
-        return Frame(image, None, path, words, matrix, size, problems)
+        return Frame(image, FrameInfo(path, words, matrix, size, index % len(self)), problems)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
-        """Indices of an epoch's images, in random order, none twice."""
+        """Indices of the images of one epoch, in random order, without repetition."""
         order = rng.permutation(len(self))
         return order if self.draw is None else order[: self.draw]
 
@@ -133,8 +100,9 @@ class TextDataset(Dataset):
 class SynthText(TextDataset):
     """SynthText's `gt.mat` and images: the first 80 % of its list for training, the rest for validation.
 
-    draw: images in an epoch, by default about 15,000 (training) or 3,500. cache_dir: folder of the
-    annotation index, see `utils.data.annotation_index.read_synthtext`.
+    root: the folder of gt.mat, or the file. draw: images that an epoch draws; None: 15,000 (training) or 3,500.
+    cache_dir: folder of the annotation index, see `utils.data.annotation_index.read_synthtext`. options:
+    `TextDataset`'s.
     """
 
     def __init__(
@@ -156,10 +124,10 @@ class SynthText(TextDataset):
 
 
 class SampleDataset(TextDataset):
-    """Annotated frames in one of three layouts, told by the folders that are there (see the README).
+    """Annotated frames in one of the layouts of `utils.data.layouts`, detected from the folder names.
 
-    train: the training frames; else the test frames. ratio: how many times an epoch draws each frame; 2.5 is
-    twice all and once more a random half. cache_dir: as `SynthText`'s.
+    train: the training frames; False: the test frames. ratio: how many times an epoch draws each frame; 2.5 draws all
+    frames twice and a random half of them once more. cache_dir: as `SynthText`'s. options: `TextDataset`'s.
     """
 
     def __init__(
@@ -177,14 +145,17 @@ class SampleDataset(TextDataset):
         super().__init__(open_sample(root, train, cache_dir), train, **options)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
-        """Indices of an epoch's images, in random order."""
+        """Indices of the images of one epoch: `ratio` times each, in random order within each round."""
         frames = max(round(self.ratio * len(self)), 1)
         rounds = [super(SampleDataset, self).draw_epoch(rng) for _ in range(math.ceil(frames / len(self)))]
         return np.concatenate(rounds)[:frames]
 
 
-class MergedDataset(Dataset):
-    """SynthText and a sample dataset as one; options go to both, `draw` to SynthText, `sample_ratio` to the sample."""
+class MergedDataset(FrameDataset):
+    """SynthText's images, then a sample dataset's.
+
+    draw: as `SynthText`'s. sample_ratio: `SampleDataset`'s ratio. options: go to both.
+    """
 
     def __init__(
         self,
@@ -196,33 +167,26 @@ class MergedDataset(Dataset):
         sample_ratio: float = 1.0,
         **options,
     ):
-        synthetic = SynthText(root_syn, train, draw=draw, **options)
-        self.parts = [synthetic, SampleDataset(root_sample, train, ratio=sample_ratio, **options)]
+        self.synthetic = SynthText(root_syn, train, draw=draw, **options)
+        self.sample = SampleDataset(root_sample, train, ratio=sample_ratio, **options)
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, Target]:
-        return self.frame(index)[:2]
+        return len(self.synthetic) + len(self.sample)
 
     def frame(self, index: int, seed: int | None = None) -> Frame:
-        return with_targets([self.view(index, seed)])[0]
-
-    def view(self, index: int, seed: int | None = None) -> Frame:
-        synthetic, sample = self.parts
         index = index + len(self) if index < 0 else index
-        return synthetic.view(index, seed) if index < len(synthetic) else sample.view(index - len(synthetic), seed)
+        if index < len(self.synthetic):
+            return self.synthetic.frame(index, seed)
+        image, info, problems = self.sample.frame(index - len(self.synthetic), seed)
+        return Frame(image, info._replace(dataset_index=index), problems)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
-        synthetic, sample = self.parts
-        return rng.permutation(np.r_[synthetic.draw_epoch(rng), len(synthetic) + sample.draw_epoch(rng)])
+        drawn = [self.synthetic.draw_epoch(rng), len(self.synthetic) + self.sample.draw_epoch(rng)]
+        return rng.permutation(np.concatenate(drawn))
 
     @property
     def problems(self) -> Problems:
-        problems = Problems()
-        for part in self.parts:
-            problems.update(part.problems)
-        return problems
+        return Problems.together([self.synthetic.problems, self.sample.problems])
 
 
 def open_dataset(
@@ -234,120 +198,25 @@ def open_dataset(
     sample_ratio: float = 1.0,
     **options,
 ) -> SynthText | SampleDataset | MergedDataset:
-    """The dataset of one or both folders; `draw` is SynthText's, `sample_ratio` the sample's."""
+    """The dataset of one or both folders, as the command lines name them.
+
+    synthtext: SynthText's folder, or None. sample: a sample dataset's folder, or None. train: the training images;
+    False: SynthText's validation images and the sample's test frames. draw: images of SynthText that an epoch draws.
+    sample_ratio: how many times an epoch draws each sample frame. options: `transform` (such as
+    `utils.data.augmentation.WholeFrame(short_side)`) and `cache_dir`, for both. Raises `UserError`.
+    """
     if synthtext and sample:
         return MergedDataset(synthtext, sample, train, draw=draw, sample_ratio=sample_ratio, **options)
     if synthtext:
         return SynthText(synthtext, train, draw=draw, **options)
-    return SampleDataset(sample, train, ratio=sample_ratio, **options)
+    if sample:
+        return SampleDataset(sample, train, ratio=sample_ratio, **options)
+    raise UserError("no dataset: give the folder of SynthText, of a sample dataset, or both")
 
 
-class EpochSampler(Sampler):
-    """An epoch's draw as (index, seed of its augmentation), new with each `set_epoch`, the same for a seed.
-
-    The seeds belong to the place in the epoch, so that batches do not depend on the number of workers.
-
-    rank, world: of several processes with the same seed each gets its own part of the draw; with `even` all as
-    many images (up to `world` - 1 images of the draw go to none).
-    """
-
-    def __init__(
-        self,
-        dataset: TextDataset | MergedDataset,
-        seed: int = 0,
-        *,
-        rank: int = 0,
-        world: int = 1,
-        even: bool = True,
-    ):
-        if not 0 <= rank < world:
-            raise UserError(f"rank {rank} of {world} processes; expected 0 to {world - 1}")
-        self.dataset, self.seed, self.rank, self.world, self.even = dataset, seed, rank, world, even
-        self.set_epoch(0)
-
-    def set_epoch(self, epoch: int, start: int = 0) -> None:
-        """start: how many of this rank's images were had before the run was cut off; it goes on after them."""
-        rng = np.random.default_rng([self.seed, epoch])
-        indices = self.dataset.draw_epoch(rng)
-        seeds = rng.integers(2**62, size=len(indices))
-        if self.even and len(indices) < self.world:
-            raise UserError(f"an epoch of {len(indices)} images for {self.world} processes; draw more")
-        count = len(indices) // self.world * self.world if self.even else len(indices)
-        part = slice(self.rank, count, self.world)
-        self.draw = list(zip(indices[part].tolist(), seeds[part].tolist(), strict=True))[start:]
-
-    def __len__(self) -> int:
-        return len(self.draw)
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        return iter(self.draw)
-
-
-class Batch(NamedTuple):
-    """Frames padded to one size. images: (N, H, W, 3) uint8 RGB. Frames that could not be read are missing."""
-
-    images: torch.Tensor
-    target: Target
-    frames: list[Frame]
-    """Without their pixels and maps."""
-    problems: Problems
-
-    def pin_memory(self) -> "Batch":
-        target = Target(*(values.pin_memory() for values in self.target))
-        return self._replace(images=self.images.pin_memory(), target=target)
-
-
-class _Frames(Dataset):
-    """A dataset's frames for the sampler's (index, seed); those that cannot be read become a problem."""
-
-    def __init__(self, dataset: TextDataset | MergedDataset):
-        self.dataset = dataset
-
-    def __getitems__(self, drawn: list[tuple[int, int]]) -> list[Frame | Problems]:
-        """A batch's, as DataLoader asks for them."""
-        frames, problems = [], Problems()
-        for index, seed in drawn:
-            try:
-                frames.append(self.dataset.view(index, seed)._replace(index=index))
-            except UnreadableImage as error:
-                problems.add("images unreadable, left out", str(error))
-        return [*with_targets(frames), problems]
-
-
-def collate(items: list[Frame | Problems]) -> Batch | Problems:
-    """Frames of any sizes -> one batch, padded right and below, the padding masked out of the target."""
-    frames = [item for item in items if isinstance(item, Frame)]
-    problems = Problems()
-    for item in items:
-        problems.update(item.problems if isinstance(item, Frame) else item)
-    if not frames:
-        return problems
-    height, width = (max(sides) for sides in zip(*(frame.image.shape[:2] for frame in frames), strict=True))
-    images = torch.from_numpy(np.stack([pad(frame.image, height, width) for frame in frames]))
-    maps = []
-    for values in zip(*(frame.target for frame in frames), strict=True):
-        batch = values[0].new_zeros(len(frames), len(values[0]), height // STRIDE, width // STRIDE)
-        for place, value in zip(batch, values, strict=True):
-            place[:, : value.shape[1], : value.shape[2]] = value
-        maps.append(batch)
-    light = [frame._replace(image=None, target=None, problems=None) for frame in frames]
-    return Batch(images, Target(*maps), light, problems)
-
-
-def make_loader(dataset, sampler: Sampler, batch_size: int, workers: int) -> DataLoader:
-    """Batches in the sampler's order, read ahead by `workers` processes that live as long as the loader."""
-    return DataLoader(
-        _Frames(dataset),
-        batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        collate_fn=collate,
-        pin_memory=torch.cuda.is_available(),
-        persistent_workers=workers > 0,
-        worker_init_fn=_one_thread,
-    )
-
-
-def _one_thread(_worker: int) -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
+def open_folder(folder: str | Path, train: bool, **options) -> SynthText | SampleDataset:
+    """The dataset of one folder: SynthText if it holds a gt.mat, else a sample dataset. options: `open_dataset`'s."""
+    folders = (folder, None) if is_synthtext(folder) else (None, folder)
+    dataset = open_dataset(*folders, train, **options)
+    assert not isinstance(dataset, MergedDataset)
+    return dataset

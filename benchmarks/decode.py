@@ -101,13 +101,13 @@ def compare_merges(args: argparse.Namespace) -> list[list[str]]:
         decoders[f"sequential, IoU {threshold}"] = partial(decode_sequential, merge_threshold=threshold)
     words, found = [], {name: [] for name in decoders}
     for index in range(len(dataset)):
-        frame = dataset.frame(index)
-        images = torch.from_numpy(frame.image)[None]
-        maps = hide_padding(model(normalise(images)), [frame.size])
-        words.append(frame.words)
+        image, info, _ = dataset.frame(index)
+        images = torch.from_numpy(image)[None]
+        maps = hide_padding(model(normalise(images)), [info.size])
+        words.append(info.words)
         for name, decoder in decoders.items():
             quads = decoder(maps, *THRESHOLDS)[0][0]
-            found[name].append(np.rint(transform_points(quads, invert(frame.matrix))))
+            found[name].append(np.rint(transform_points(quads, invert(info.matrix))))
     rows = [["merge", "precision", "recall", "hmean"]]
     for name, quads in found.items():
         rows.append([name, *(f"{value:.4f}" for value in evaluate(words, quads)[:3])])

@@ -153,18 +153,18 @@ def judge(contender: Contender, data: str, short_side: int, frames: range, name:
     dataset = SampleDataset(data, train=False, transform=WholeFrame(short_side))
     words, found = [], []
     for index in tqdm(frames, desc=f"{name} at {short_side}", unit="frame", leave=False, disable=None):
-        frame = dataset.view(index, seed=0)
-        height, width = frame.size
-        quads = contender.detect(np.ascontiguousarray(frame.image[:height, :width]))
-        quads, _ = to_frame(quads, np.zeros(len(quads)), frame)
-        words.append(frame.words)
+        image, info, _ = dataset.frame(index, seed=0)
+        height, width = info.size
+        quads = contender.detect(np.ascontiguousarray(image[:height, :width]))
+        quads, _ = to_frame(quads, np.zeros(len(quads)), info)
+        words.append(info.words)
         found.append(whole_pixels(quads))
     return evaluate(words, found)._asdict()
 
 
 def take_times(opener: Callable[[int], Contender], dataset: SampleDataset, frames: range, counts: list[int]) -> dict:
     """Milliseconds a frame by its size, then by the number of threads."""
-    files = [dataset.view(index, seed=0).path for index in frames[:TIMED_FRAMES]]
+    files = [dataset.frame(index, seed=0).info.path for index in frames[:TIMED_FRAMES]]
     images = [read_image(path) for path in files]
     before = torch.get_num_threads(), cv2.getNumThreads()
     times = {f"{height}x{width}": {} for height, width in TIMED_SIZES}

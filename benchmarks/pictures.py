@@ -35,11 +35,12 @@ def main() -> None:
         raise UserError(f"--frames {max(args.frames)}: {args.test_folder_sample} has {len(dataset)} test frames")
     detector = load_detector(args.pretrain_model, short_side=args.short_side)
     boxes, heat = [], []
-    for frame in map(dataset.frame, args.frames):
-        image = read_image(frame.path)
+    for number in args.frames:
+        info = dataset.frame(number).info
+        image = read_image(info.path)
         large = cv2.resize(image, None, fx=ZOOM, fy=ZOOM, interpolation=cv2.INTER_CUBIC)
         quads, _ = detector.detect(image)
-        words = frame.words._replace(quads=frame.words.quads * ZOOM)
+        words = info.words._replace(quads=info.words.quads * ZOOM)
         boxes.append(draw_detections(large, words, quads * ZOOM))
         heat.append(draw_score_map(large, score_map(detector, image, large.shape[:2])))
     args.output_dir.mkdir(parents=True, exist_ok=True)

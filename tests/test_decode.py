@@ -4,7 +4,7 @@ import torch
 
 from benchmarks.decode import noisy_prediction, words_in_a_grid
 from benchmarks.plain_decode import decode_plain, decode_sequential
-from tests.data.test_targets import as_prediction, box, words_of
+from tests.helpers import as_prediction, box, words_of
 from utils.data.targets import encode
 from utils.decode import decode, merge_words, suppress
 from utils.evaluation.protocol import evaluate

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import shapely
 
+from tests.helpers import random_quads
 from utils.geometry import (
     min_area_rectangles,
     pairwise_iou,
@@ -12,20 +13,6 @@ from utils.geometry import (
 )
 
 SQUARE = np.array([[0, 0], [2, 0], [2, 2], [0, 2.0]])
-
-
-def random_quads(count: int, seed: int = 0, spread: float = 0.3) -> np.ndarray:
-    """Convex, clockwise word-like quads of all rotations."""
-    rng = np.random.default_rng(seed)
-    size = rng.uniform([10, 5], [80, 30], (count, 2))
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * size[:, None] / 2
-    bent = corners + rng.uniform(-spread, spread, (count, 4, 2)) * size.min(1)[:, None, None] / 2
-    hulls = shapely.convex_hull(shapely.polygons(bent))
-    convex = shapely.get_num_coordinates(hulls) == 5
-    corners[convex] = bent[convex]
-    turn = rng.uniform(-np.pi, np.pi, count)
-    rotation = np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]).transpose(2, 0, 1)
-    return corners @ rotation + rng.uniform(0, 100, (count, 1, 2))
 
 
 def test_signed_area_is_positive_clockwise_on_the_picture():

@@ -1,11 +1,11 @@
-"""What a folder of annotated images holds, and what the network will see of it.
+"""What a folder of annotated images contains, and what the network sees of it.
 
-    python3 -m tools.inspect_data DIR [--test] [--out OUT]
+    python3 -m tools.inspect_data DIR [--test] [--out OUT] [--short-side 320 --crop 280 ...]
 
-DIR: SynthText or a sample dataset, see 'Data layouts' in the README. Prints counts, sizes, angles, what was left
-out and why. Writes to --out sheets of samples: the training crop with its words (green; don't-care grey), the
-score map (white: text, grey: ignored by the loss, black: background), the angle in the text's cells (green: level,
-red: the right end is higher, blue: lower).
+DIR: SynthText or a sample dataset, see docs/data.md. Prints counts, word sizes and angles, what is left out and why.
+Writes sheets of samples to --out: the training crop with its words (green; don't-care grey), the score map (white:
+text, grey: ignored by the loss, black: background), the angle in text cells (green: level, red: the right end is
+higher, blue: lower). Crops are those of a training run with the same view options (`train_sample.py`).
 """
 
 from pathlib import Path
@@ -14,18 +14,18 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from utils.data.annotations import Annotations, Words, inside_image
-from utils.data.augmentation import TrainTransform, transform_points
-from utils.data.images import UnreadableImage, read_picture, write_image
-from utils.data.layouts import open_any
+from datasets import TextDataset, open_folder
+from utils.data.annotations import Annotations
+from utils.data.frames import Frame
+from utils.data.images import UnreadableImage, write_image
 from utils.data.problems import Problems
-from utils.data.targets import encode
 from utils.errors import run_script
 from utils.evaluation.drawing import DONT_CARE_COLOUR, MATCHED
 from utils.geometry import min_area_rectangles
 from utils.maps import Target
 from utils.options.machine import add_cache_option
-from utils.options.parser import Parser, whole_number
+from utils.options.parser import Parser, flag, nonempty_path, option, whole_number
+from utils.options.view import add_view_options, train_transform
 
 PERCENTILES = 1, 10, 50, 90, 99
 _AT_ONCE = 100_000
@@ -34,10 +34,10 @@ _GAP = 6
 
 
 def word_statistics(annotations: Annotations) -> dict[str, np.ndarray]:
-    """Of each word that counts: short side and long side (pixels), rotation (degrees)."""
+    """Short side and long side (pixels) and rotation (degrees) of each word that is not don't-care."""
     counting = np.flatnonzero(~annotations.ignored)
     sizes, angles = [np.zeros((0, 2))], [np.zeros(0)]
-    for start in range(0, len(counting), _AT_ONCE):  # SynthText's seven million in little memory
+    for start in range(0, len(counting), _AT_ONCE):  # in parts: SynthText has seven million words
         rectangles = min_area_rectangles(annotations.quads[counting[start : start + _AT_ONCE]])
         sizes.append(np.sort(rectangles.sizes, 1))
         angles.append(np.degrees(rectangles.theta))
@@ -64,67 +64,51 @@ def describe(annotations: Annotations) -> str:
     return "\n".join(rows)
 
 
-class Sample:
-    """One crop as training sees it."""
-
-    def __init__(self, annotations: Annotations, index: int, transform: TrainTransform, seed: int):
-        """Raises `UnreadableImage`."""
-        picture = read_picture(annotations.path(index), transform.shrinkage)
-        words = annotations.words(index)
-        inside = inside_image(words, *picture.size)
-        self.outside = int((~inside).sum())
-        rng = np.random.default_rng(seed)
-        self.image, matrix, size = transform(picture.image, rng, picture.size, picture.reduced)
-        self.words = Words(transform_points(words.quads[inside], matrix), words.ignored[inside])
-        self.target: Target = encode(self.words, *self.image.shape[:2], frame=size)
-        self.size = picture.size
-
-    def draw(self) -> np.ndarray:
-        """(crop, 3 crop + 2 gaps, 3) uint8 RGB: the crop, the score map, the angle."""
-        crop = self.image.copy()
-        for quad, ignored in zip(self.words.quads, self.words.ignored, strict=True):
-            colour = DONT_CARE_COLOUR if ignored else MATCHED
-            cv2.polylines(crop, [np.rint(quad).astype(np.int32)], True, colour, 1, cv2.LINE_AA)
-        score, mask = self.target.score_map[0].numpy(), self.target.training_mask[0].numpy()
-        seen = np.where(score > 0, 255, np.where(mask > 0, 0, 110)).astype(np.uint8)
-        turn = np.clip(self.target.angle[0].numpy() / (np.pi / 2), 0, 1)  # 0.5: level
-        shade = np.stack([turn, 1 - 2 * np.abs(turn - 0.5), 1 - turn], 2) * 255
-        angle = np.where(score[..., None] > 0, shade, 0).astype(np.uint8)
-        panels = [cv2.resize(each, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-                  for each in (np.repeat(seen[..., None], 3, 2), angle)]  # fmt: skip
-        gap = np.full((crop.shape[0], _GAP // 2, 3), 255, np.uint8)
-        return np.concatenate([crop, gap, panels[0], gap, panels[1]], 1)
+def draw_sample(frame: Frame, target: Target) -> np.ndarray:
+    """(crop, 3 crop + 2 gaps, 3) uint8 RGB: the crop with its words, the score map, the angle."""
+    crop = frame.image.copy()
+    words = frame.info.words_in_input()
+    for quad, ignored in zip(words.quads, words.ignored, strict=True):
+        colour = DONT_CARE_COLOUR if ignored else MATCHED
+        cv2.polylines(crop, [np.rint(quad).astype(np.int32)], True, colour, 1, cv2.LINE_AA)
+    score, mask = target.score_map[0].numpy(), target.training_mask[0].numpy()
+    trained = np.where(score > 0, 255, np.where(mask > 0, 0, 110)).astype(np.uint8)
+    turn = np.clip(target.angle[0].numpy() / (np.pi / 2), 0, 1)  # 0.5: level
+    shade = np.stack([turn, 1 - 2 * np.abs(turn - 0.5), 1 - turn], 2) * 255
+    angle = np.where(score[..., None] > 0, shade, 0).astype(np.uint8)
+    maps = np.repeat(trained[..., None], 3, 2), angle
+    panels = [cv2.resize(each, crop.shape[1::-1], interpolation=cv2.INTER_NEAREST) for each in maps]
+    gap = np.full((crop.shape[0], _GAP // 2, 3), 255, np.uint8)
+    return np.concatenate([crop, gap, panels[0], gap, panels[1]], 1)
 
 
-def draw_samples(annotations: Annotations, count: int, seed: int, problems: Problems) -> list[Sample]:
-    """`count` images at random (all, if there are fewer); what can't be read goes to problems."""
-    chosen = np.random.default_rng(seed).permutation(len(annotations))[:count]
+def read_samples(dataset: TextDataset, count: int, seed: int, problems: Problems) -> list[Frame]:
+    """`count` random images of the dataset, or all if there are fewer; unreadable ones are added to problems."""
+    chosen = np.random.default_rng(seed).permutation(len(dataset))[:count]
     samples = []
     for index in tqdm(chosen.tolist(), desc="samples", unit="img", leave=False, disable=None):
         try:
-            samples.append(Sample(annotations, index, TrainTransform(), seed))
+            samples.append(dataset.frame(index, seed))
         except UnreadableImage as error:
             problems.add("images unreadable, left out", str(error))
-            continue
-        problems.add("words outside their image, left out", str(annotations.path(index)), samples[-1].outside)
+        else:
+            problems.update(samples[-1].problems)
     return samples
 
 
-def describe_samples(samples: list[Sample]) -> str:
-    sizes = [f"{width}x{height}" for height, width in (sample.size for sample in samples)]
-    commonest = sorted(set(sizes), key=sizes.count, reverse=True)
-    score = np.mean([sample.target.score_map.mean().item() for sample in samples])
-    ignored = np.mean([1 - sample.target.training_mask.mean().item() for sample in samples])
-    empty = sum(sample.target.score_map.max().item() == 0 for sample in samples)
+def describe_samples(samples: list[Frame], targets: list[Target]) -> str:
+    """Shares of text and of ignored cells in the crops, and how many crops have no text."""
+    score = np.mean([target.score_map.mean().item() for target in targets])
+    ignored = np.mean([1 - target.training_mask.mean().item() for target in targets])
+    empty = sum(target.score_map.max().item() == 0 for target in targets)
     return (
-        f"{len(samples)} samples: sizes {', '.join(commonest[:4])}{', ...' if len(commonest) > 4 else ''}; "
-        f"text {100 * score:.1f} %, ignored {100 * ignored:.1f} % of the crop's cells; {empty} crops without text"
+        f"{len(samples)} samples: text {100 * score:.1f} %, ignored {100 * ignored:.1f} % of the crops' cells; "
+        f"{empty} crops without text"
     )
 
 
-def draw_sheet(samples: list[Sample]) -> np.ndarray:
-    """Samples side by side, `_COLUMNS` in a row: (H, W, 3) uint8 RGB."""
-    pictures = [sample.draw() for sample in samples]
+def draw_sheet(pictures: list[np.ndarray]) -> np.ndarray:
+    """Pictures of one size side by side, `_COLUMNS` in a row: (H, W, 3) uint8 RGB."""
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // _COLUMNS)
     sheet = np.full((rows * (height + _GAP), _COLUMNS * (width + 3 * _GAP), 3), 255, np.uint8)
@@ -134,32 +118,43 @@ def draw_sheet(samples: list[Sample]) -> np.ndarray:
     return sheet
 
 
-def main() -> None:
+def write_sheets(folder: Path, pictures: list[np.ndarray]) -> int:
+    """Write sheet_1.png, sheet_2.png, ... and return how many."""
+    folder.mkdir(parents=True, exist_ok=True)
+    starts = range(0, len(pictures), _COLUMNS * _ROWS)
+    for number, start in enumerate(starts, 1):
+        write_image(folder / f"sheet_{number}.png", draw_sheet(pictures[start : start + _COLUMNS * _ROWS]))
+    return len(starts)
+
+
+def build_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--test", action="store_true", help="a sample dataset's test frames, not those for training")
-    parser.add_argument("--out", type=Path, metavar="OUT", help="folder for sheet_1.png, sheet_2.png, ...")
-    parser.add_argument("--samples", type=whole_number(1), default=16, metavar="N",
-                        help="images to read for sizes and sheets (default %(default)s)")  # fmt: skip
-    parser.add_argument("--seed", type=whole_number(0), default=0, help="(default %(default)s)")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="SynthText or a sample dataset")
+    text = "a sample dataset's test frames, or SynthText's validation images"
+    flag(parser, "--test", text)
+    option(parser, "--out", nonempty_path, None, "OUT", "folder for sheet_1.png, sheet_2.png, ...")
+    option(parser, "--samples", whole_number(1), 16, "N", "images to read")
+    option(parser, "--seed", whole_number(0), 0, "N", "of the choice of images and of their crops")
     add_cache_option(parser)
-    args = parser.parse_args()
-    annotations = open_any(args.folder, not args.test, args.cache_dir)
-    usable = annotations.usable(np.arange(len(annotations)))
-    print(describe(annotations))
-    problems = Problems()
-    problems.update(annotations.problems)
-    samples = draw_samples(annotations, args.samples, args.seed, problems)
+    add_view_options(parser.add_argument_group("training crops (pixels, degrees)"))
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
+    dataset = open_folder(args.folder, not args.test, transform=train_transform(args), cache_dir=args.cache_dir)
+    problems = Problems.together([dataset.problems])
+    usable, unreadable = len(dataset), problems.count("images unreadable, left out")
+    print(describe(dataset.annotations))
+    samples = read_samples(dataset, args.samples, args.seed, problems)
+    targets = [sample.target() for sample in samples]
     if samples:
-        print(describe_samples(samples))
-    print(f"usable       {len(usable)} of {len(annotations)} images")
+        print(describe_samples(samples, targets))
+    print(f"usable       {usable} of {usable + unreadable} {'test or validation' if args.test else 'training'} images")
     print(f"left out or repaired:\n{problems}" if problems else "left out or repaired: nothing")
     if args.out and samples:
-        args.out.mkdir(parents=True, exist_ok=True)
-        per_sheet = _COLUMNS * _ROWS
-        for number, start in enumerate(range(0, len(samples), per_sheet), 1):
-            write_image(args.out / f"sheet_{number}.png", draw_sheet(samples[start : start + per_sheet]))
-        print(f"{args.out}: {number} sheets")
+        pictures = [draw_sample(sample, target) for sample, target in zip(samples, targets, strict=True)]
+        print(f"{args.out}: {write_sheets(args.out, pictures)} sheets")
 
 
 if __name__ == "__main__":

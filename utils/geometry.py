@@ -85,18 +85,21 @@ _PAIRS = np.triu_indices(4, 1)
 """All pairs of a quad's corners."""
 
 
-def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | None = None) -> Rectangles:
+def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | np.ndarray | None = None) -> Rectangles:
     """The smallest rotated rectangle around each quad, or around what of it lies inside a frame.
 
-    quads: (N, 4, 2). frame: (width, height) of the rectangle from (0, 0) to which they are cut; the quads
-    are then taken as convex. A quad with nothing inside gets an empty rectangle (low > high).
+    quads: (N, 4, 2). frame: (width, height), or (N, 2) of them, of the rectangle from (0, 0) to which they are cut;
+    the quads are then taken as convex. A quad with nothing inside gets an empty rectangle (low > high).
 
     One side of the smallest rectangle lies along an edge of the shape's convex hull, which is a line
     through two corners, or the frame's edge. So all those directions are tried, and OpenCV's
     `minAreaRect`, whose angle has had three meanings, isn't needed.
     """
     quads = np.asarray(quads, dtype=np.float64)
-    points, valid = _corners_in_frame(quads, frame) if frame else (quads, np.ones(quads.shape[:2], bool))
+    if frame is None:
+        points, valid = quads, np.ones(quads.shape[:2], bool)
+    else:
+        points, valid = _corners_in_frame(quads, np.broadcast_to(np.asarray(frame, float), (len(quads), 2)))
     edges = quads[:, _PAIRS[1]] - quads[:, _PAIRS[0]]
     theta = np.concatenate([-np.arctan2(edges[..., 1], edges[..., 0]), np.zeros((len(quads), 1))], 1)
     theta = (theta + np.pi / 4) % (np.pi / 2) - np.pi / 4
@@ -111,24 +114,23 @@ def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | None = N
     return Rectangles(theta[words, best], low[words, best], high[words, best])
 
 
-def _corners_in_frame(quads: np.ndarray, frame: tuple[float, float]) -> tuple[np.ndarray, np.ndarray]:
+def _corners_in_frame(quads: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Candidates for the corners of quad-and-frame intersections: (N, 24, 2) points and (N, 24) validity."""
-    size = np.asarray(frame, dtype=np.float64)
     ends = quads[:, [1, 2, 3, 0]]
     clockwise = np.where(signed_areas(quads) < 0, -1.0, 1.0)[:, None, None]
-    frame_corners = np.broadcast_to([[0, 0], [1, 0], [1, 1], [0, 1]] * size, quads.shape)
+    frame_corners = [[0, 0], [1, 0], [1, 1], [0, 1]] * size[:, None]
     sides = _side(quads[:, :, None], ends[:, :, None], frame_corners[:, None])  # (N, edge, frame corner)
-    borders = np.stack([[0, 0], size], 1)  # (axis, border)
+    borders = np.stack([np.zeros_like(size), size], 2)[:, None]  # (N, 1, axis, border)
     steps = ends - quads
     with np.errstate(divide="ignore", invalid="ignore"):
         share = (borders - quads[..., None]) / steps[..., None]  # (N, edge, axis, border)
     hit = (share >= 0) & (share <= 1)
     crossings = quads[:, :, None, None] + np.where(hit, share, 0)[..., None] * steps[:, :, None, None]
     for axis in (0, 1):
-        crossings[:, :, axis, :, axis] = borders[axis]
-    in_frame = ((crossings >= 0) & (crossings <= size)).all(-1) & hit
+        crossings[:, :, axis, :, axis] = borders[:, :, axis]
+    in_frame = ((crossings >= 0) & (crossings <= size[:, None, None, None])).all(-1) & hit
     points = np.concatenate([quads, frame_corners, crossings.reshape(len(quads), -1, 2)], 1)
-    valid = [((quads >= 0) & (quads <= size)).all(-1), (sides * clockwise >= 0).all(1)]
+    valid = [((quads >= 0) & (quads <= size[:, None])).all(-1), (sides * clockwise >= 0).all(1)]
     return points, np.concatenate([*valid, in_frame.reshape(len(quads), -1)], 1)
 
 

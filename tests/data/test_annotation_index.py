@@ -14,8 +14,7 @@ import scipy.io
 
 from benchmarks.annotation_index import write_gt_mat
 from datasets import EpochSampler, SynthText, make_loader
-from tests.data.test_datasets import cell, write_mat, write_picture
-from tests.data.test_targets import box
+from tests.helpers import box, cell, write_mat, write_picture
 from utils.data import annotation_index
 from utils.data.annotation_index import read_synthtext
 from utils.errors import UserError

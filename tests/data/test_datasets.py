@@ -4,10 +4,9 @@ import itertools
 import shutil
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
-import scipy.io
+import torch
 
 from datasets import (
     EpochSampler,
@@ -19,36 +18,12 @@ from datasets import (
     make_loader,
     open_dataset,
 )
-from tests.data.test_targets import box
+from tests.helpers import box, cell, write_mat, write_picture
 from tools.split_icdar import split
 from utils.data.annotations import Annotations, Words, read_words, write_words
 from utils.data.augmentation import TrainTransform, WholeFrame
 from utils.data.problems import Problems
 from utils.errors import UserError
-
-
-def write_picture(path: Path, height: int = 60, width: int = 80) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    noise = np.random.default_rng(0).integers(0, 255, (height, width, 3), np.uint8)
-    cv2.imwrite(str(path), noise)
-    return path
-
-
-def write_mat(path: Path, cells: list, names: list[str] | None = None) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    names = names or [f"1/image{number}.jpg" for number in range(len(cells))]
-    columns = {"imnames": [np.array([name]) for name in names], "wordBB": cells}
-    contents = {}
-    for key, values in columns.items():
-        contents[key] = np.empty((1, len(values)), object)
-        contents[key][0, :] = values
-    scipy.io.savemat(path, contents)
-    return path
-
-
-def cell(*quads) -> np.ndarray:
-    values = np.array(quads, np.float32).transpose(2, 1, 0)
-    return values[..., 0] if len(quads) == 1 else values
 
 
 @pytest.fixture
@@ -73,9 +48,9 @@ class TestSynthText:
         dataset = SynthText(real_data / "synthtext_format" / "cyrillic3")
         assert len(dataset) == 2
         frame = dataset.frame(0)
-        assert frame.words.quads.shape == (3, 4, 2)
-        assert frame.words.quads[0, 0] == pytest.approx([355.72015, 9.443871])
-        assert frame.target.score_map.sum() >= 0
+        assert frame.info.words.quads.shape == (3, 4, 2)
+        assert frame.info.words.quads[0, 0] == pytest.approx([355.72015, 9.443871])
+        assert frame.target().score_map.sum() >= 0
 
     def test_a_true_file_without_its_image(self, real_data):
         with pytest.raises(UserError, match=r"no usable image among"):
@@ -162,7 +137,7 @@ class TestSample:
 
     def test_validation_shows_whole_frames_of_every_shape(self, sample):
         dataset = SampleDataset(sample, train=False)
-        sizes = [dataset.frame(number).size for number in range(3)]
+        sizes = [dataset.frame(number).info.size for number in range(3)]
         assert sizes == [(280, 373), (360, 280), (280, 875)]
         for number in range(3):
             image, target = dataset[number]
@@ -233,9 +208,9 @@ class TestQuads:
             "10,10,50,10,50,30,10,30,in\n70,40,95,40,95,55,70,55,past the right edge\n200,10,240,10,240,30,200,30,out\n"
         )
         frame = SampleDataset(sample, transform=WholeFrame(60)).frame(0)
-        assert len(frame.words.quads) == 2
+        assert len(frame.info.words.quads) == 2
         assert frame.problems.count("words outside their image, left out") == 1
-        x = frame.target.score_map[0].nonzero()[:, 1].max()
+        x = frame.target().score_map[0].nonzero()[:, 1].max()
         assert x * 4 < 80
 
 
@@ -290,8 +265,8 @@ class TestBatches:
         drawn = dataset.draw_epoch(np.random.default_rng(0))
         assert len(drawn) == len(set(drawn.tolist())) == 11
         assert (drawn >= 16).sum() == 6
-        assert "frames" in str(dataset.frame(21).path)
-        assert "frames" in str(dataset.frame(-1).path)
+        assert "frames" in str(dataset.frame(21).info.path)
+        assert "frames" in str(dataset.frame(-1).info.path)
 
     def test_epochs_differ_and_seeds_repeat(self, rendered):
         dataset = SynthText(rendered / "synthtext", draw=8)
@@ -353,4 +328,11 @@ class TestBatches:
         assert batch.target.training_mask.shape == (3, 1, 24, 56)
         assert batch.target.training_mask[0, 0, 16:].sum() == 0
         assert batch.target.training_mask[0, 0, :, 22:].sum() == 0
-        assert batch.frames[2].image is None
+        for number in range(3):
+            assert batch.frames[number].dataset_index == number
+            assert batch.frames[number].path == dataset.frame(number).info.path
+            alone = dataset.frame(number).target()
+            for values, own in zip(batch.target, alone, strict=True):
+                height, width = own.shape[1:]
+                assert torch.equal(values[number, :, :height, :width], own)
+                assert not values[number, :, height:].any() and not values[number, :, :, width:].any()

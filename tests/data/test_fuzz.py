@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasets import SampleDataset
-from tests.data.test_datasets import cell, write_mat, write_picture
-from tests.data.test_targets import box
+from tests.helpers import box, cell, write_mat, write_picture
 from utils.data.annotation_index import read_synthtext
 from utils.data.annotations import Annotations, read_text_files, read_words
 from utils.data.augmentation import TrainTransform, WholeFrame, transform_points
@@ -34,7 +33,7 @@ def check_targets(annotations: Annotations) -> None:
         assert np.isfinite(words.quads).all()
         matrix = TrainTransform().matrix(450, 600, rng)
         moved = words._replace(quads=transform_points(words.quads, matrix))
-        for maps in (encode(words, 96, 128, frame=(90, 100)), encode(moved, 280, 280)):
+        for maps in (encode(words, 96, 128, size=(90, 100)), encode(moved, 280, 280)):
             assert all(np.isfinite(values.numpy()).all() for values in maps)
             assert set(np.unique(maps.score_map)) <= {0.0, 1.0}
 

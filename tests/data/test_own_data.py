@@ -10,9 +10,7 @@ import pytest
 from benchmarks.data import measure, render
 from benchmarks.slow import slow_maps, slow_sample
 from datasets import EpochSampler, TextDataset, make_loader
-from tests.data.test_datasets import write_picture
-from tests.data.test_targets import box
-from tests.test_geometry import random_quads
+from tests.helpers import box, random_quads, write_picture
 from tools.inspect_data import describe, word_statistics
 from utils.data.annotations import Annotations, Words
 from utils.data.augmentation import TrainTransform

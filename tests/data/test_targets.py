@@ -8,21 +8,13 @@ import shapely
 import torch
 
 from datasets import SampleDataset, SynthText
-from tests.test_geometry import random_quads
+from tests.helpers import as_prediction, box, random_quads, words_of
 from utils.data.annotations import Words
-from utils.data.augmentation import WholeFrame, transform_points
-from utils.data.targets import SHRINK_RATIO, encode
+from utils.data.augmentation import WholeFrame
+from utils.data.targets import SHRINK_RATIO, encode, encode_batch
 from utils.decode import decode
 from utils.geometry import min_area_rectangles, pairwise_iou
-from utils.maps import Prediction
-
-
-def words_of(*quads, ignored=()) -> Words:
-    return Words(np.array(quads, np.float32).reshape(-1, 4, 2), np.array([n in ignored for n in range(len(quads))]))
-
-
-def box(left, top, right, bottom):
-    return [[left, top], [right, top], [right, bottom], [left, bottom]]
+from utils.maps import padded_size
 
 
 def test_a_straight_word():
@@ -71,7 +63,7 @@ def test_words_outside_and_none_at_all():
 
 
 def test_padding_is_masked_and_cuts_words():
-    target = encode(words_of(box(20, 20, 200, 60)), 96, 128, frame=(90, 100))
+    target = encode(words_of(box(20, 20, 200, 60)), 96, 128, size=(90, 100))
     assert (target.training_mask[0, 23:] == 0).all()  # rows from pixel 92 on
     assert (target.training_mask[0, :, 25:] == 0).all()  # columns from pixel 100 on
     assert target.training_mask[0, 22, 24] == 1
@@ -130,10 +122,22 @@ def test_equal_to_the_slow_version():
     assert same_box >= 0.95 * positives  # two rectangles of one area may both be the smallest
 
 
-def as_prediction(target) -> Prediction:
-    """The prediction of a network that knows the target."""
-    confidence = torch.where(target.score_map > 0, 8.0, -8.0)
-    return Prediction(confidence[None], target.distances[None], target.angle[None])
+def test_a_batch_equals_its_images_one_by_one():
+    """Pictures of many sizes, padded to one; words cut at each border; bit for bit."""
+    rng = np.random.default_rng(0)
+    for _ in range(40):
+        count = int(rng.integers(1, 6))
+        sizes = [(int(height), int(width)) for height, width in rng.integers(20, 150, (count, 2))]
+        corners = [rng.uniform(-20, 150, (words, 1, 2)) for words in rng.integers(0, 8, count)]
+        quads = [(each + rng.uniform(-40, 40, (len(each), 4, 2))).astype(np.float32) for each in corners]
+        images = [Words(each, rng.random(len(each)) < 0.2) for each in quads]
+        together = encode_batch(images, 160, 192, sizes)
+        for number, (words, size) in enumerate(zip(images, sizes, strict=True)):
+            alone = encode(words, *padded_size(*size), size=size)
+            for values, own in zip(together, alone, strict=True):
+                expected = torch.zeros_like(values[number])
+                expected[:, : own.shape[1], : own.shape[2]] = own
+                assert torch.equal(values[number], expected)
 
 
 def assert_round_trip(dataset) -> int:
@@ -141,16 +145,17 @@ def assert_round_trip(dataset) -> int:
     count = 0
     for index in range(len(dataset)):
         frame = dataset.frame(index)
-        quads, _ = decode(as_prediction(frame.target))[0]
-        moved = transform_points(frame.words.quads, frame.matrix)
-        rectangles = min_area_rectangles(moved, frame.size[::-1])
+        info = frame.info
+        quads, _ = decode(as_prediction(frame.target()))[0]
+        moved = info.words_in_input().quads
+        rectangles = min_area_rectangles(moved, info.size[::-1])
         for number, corners in enumerate(rectangles.corners()):
             whole = min_area_rectangles(moved[number][None]).sizes[0]
             is_cut = not np.allclose(np.sort(whole), np.sort(rectangles.sizes[number]))
-            if frame.words.ignored[number] or whole.min() < 12 or is_cut:
+            if info.words.ignored[number] or whole.min() < 12 or is_cut:
                 continue
             overlap = pairwise_iou(np.repeat(corners[None], len(quads), 0), quads)
-            assert overlap.max(initial=0) > 0.9, (frame.path, number)
+            assert overlap.max(initial=0) > 0.9, (info.path, number)
             count += 1
     return count
 

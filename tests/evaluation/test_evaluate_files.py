@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from tests.data.test_targets import box, words_of
+from tests.helpers import box, words_of
 from tests.plain_protocol import evaluate_files
 from tools.evaluate import main, pair_up, parse_args
 from utils.errors import UserError

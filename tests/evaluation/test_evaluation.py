@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.data.test_targets import box, words_of
+from tests.helpers import box, words_of
 from utils.evaluation.protocol import evaluate
 
 

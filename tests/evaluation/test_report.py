@@ -11,7 +11,7 @@ import pytest
 from datasets import EpochSampler, SampleDataset, make_loader
 from loss import Criterion
 from test_sample import merge_scales, short_sides
-from tests.data.test_targets import box, words_of
+from tests.helpers import box, words_of
 from utils.checkpoint import load_model
 from utils.data.augmentation import WholeFrame
 from utils.decode import Thresholds

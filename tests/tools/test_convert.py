@@ -8,7 +8,7 @@ import pytest
 import scipy.io
 
 from datasets import SampleDataset
-from tests.data.test_datasets import write_picture
+from tests.helpers import write_picture
 from tools.convert import convert
 from tools.extract_frames import read_frames
 from utils.data.annotations import read_transcriptions

@@ -5,7 +5,7 @@ through the same matrix as the pixels. Picture: pixel (x, y) covers x - 0.5 to x
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import cv2
 import numpy as np
@@ -27,6 +27,29 @@ class NetworkInput(NamedTuple):
     """(2, 3): the frame's pixels -> this picture's."""
     size: tuple[int, int]
     """Height and width of what is no padding; that lies to the right and below."""
+
+
+class Transform(Protocol):
+    """What makes a network input of an image; `TrainTransform` and `WholeFrame` do."""
+
+    def __call__(
+        self,
+        image: np.ndarray,
+        rng: np.random.Generator,
+        size: tuple[int, int] | None = None,
+        reduced: int = 1,
+        quads: np.ndarray | None = None,
+    ) -> NetworkInput:
+        """The input. image: (H, W, 3) uint8 RGB.
+
+        size, reduced: of an image that was decoded smaller, see `utils.data.images.Picture`. quads: (M, 4, 2) readable
+        words, in the pixels of the full-size image.
+        """
+        ...
+
+    def shrinkage(self, height: int, width: int) -> float:
+        """How many pixels of an image of that size go to one of the input's, at least."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ def open_sample(root: str | Path, train: bool, cache_dir: str | Path | None = No
     return read_synthtext(mat, cache_dir)
 
 
-def open_any(root: str | Path, train: bool, cache_dir: str | Path | None = None) -> Annotations:
-    """SynthText, whole, where there is a gt.mat; else a sample dataset's part."""
-    if Path(root).is_file() or Path(root, "gt.mat").is_file():
-        return read_synthtext(root, cache_dir)
-    return open_sample(root, train, cache_dir)
+def is_synthtext(root: str | Path) -> bool:
+    """Whether the path is SynthText's: a gt.mat, or a folder that holds one."""
+    return Path(root).is_file() or Path(root, "gt.mat").is_file()

@@ -71,7 +71,7 @@ class FrameScore(NamedTuple):
 def write_report(folder: Path, frames: list, detections: list, metrics: Mapping[str, object], tables: str) -> None:
     """For each frame NAME.jpg and res_NAME.txt, and index.html.
 
-    frames: `datasets.Frame`. detections: of each its (quads, scores). metrics: shown on top. tables: text.
+    frames: `utils.data.frames.FrameInfo`. detections: of each its (quads, scores). metrics: shown on top. tables: text.
     """
     scores = []
     bar = tqdm(zip(frames, detections, strict=True), "draw", len(frames), leave=False, disable=None)

@@ -37,7 +37,7 @@ Inputs = dict[str, InputMoments]
 
 @torch.inference_mode()
 def measure_inputs(model: nn.Module, batches: Iterable) -> Inputs:
-    """The moments of each convolution's input over batches (`datasets.Batch`), by the convolution's name."""
+    """The moments of each convolution's input over batches (`utils.data.loading.Batch`), by the convolution's name."""
     counts, sums, products, hooks = {}, {}, {}, []
     for layer in LAYERS:
         if layer.reads:
@@ -168,7 +168,7 @@ def norm_gains(state: Mapping[str, torch.Tensor], layer: Layer) -> torch.Tensor:
 
 @torch.no_grad()
 def recalibrate(model: nn.Module, batches: Iterable) -> None:
-    """BatchNorms' running statistics anew, as means over the batches (`datasets.Batch`); in place.
+    """BatchNorms' running statistics anew, as means over the batches (`utils.data.loading.Batch`); in place.
 
     "Precise BN" of Wu and Johnson, "Rethinking 'Batch' in BatchNorm", 2021.
     """

@@ -60,7 +60,7 @@ def score_taylor(model: nn.Module, batches: Iterable, loss: Callable) -> Scores:
     """Squared first-order change of the loss when a channel is zeroed, averaged over batches.
 
     Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019, at the BatchNorms: to
-    zero a channel is to take away its scale and its shift. batches: `datasets.Batch`; loss: of prediction and
+    zero a channel is to take away its scale and its shift. batches: `utils.data.loading.Batch`; loss: of prediction and
     target. The model stays as it is.
     """
     norms = {layer.norm: layer.writes for layer in LAYERS if layer.norm}

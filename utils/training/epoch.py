@@ -237,7 +237,7 @@ class _Looks:
         self.training, self.file, self.waiting = training, file, []
 
     def add(self, finite: torch.Tensor, batches: list) -> None:
-        images = [(frame.index, frame.path) for batch in batches for frame in batch.frames]
+        images = [(frame.dataset_index, frame.path) for batch in batches for frame in batch.frames]
         self.waiting.append((finite, self.training.step + 1, images))
 
     def look(self) -> None:

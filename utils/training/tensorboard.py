@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from utils.data.augmentation import transform_points
 from utils.decode import decode
 from utils.evaluation.drawing import draw_detections
 from utils.maps import hide_padding, normalise
@@ -18,7 +17,7 @@ from utils.runtime.optional import need
 class Board:
     """Writes below `folder`; pictures of a fixed few frames, the same every epoch.
 
-    frames: `datasets.Frame` with their pixels.
+    frames: `utils.data.frames.Frame`.
     """
 
     def __init__(self, folder: Path, frames: list, score_threshold: float, nms_threshold: float):
@@ -34,8 +33,8 @@ class Board:
         for number, frame in enumerate(self._frames):
             with torch.inference_mode():
                 prediction = model(normalise(torch.from_numpy(frame.image[None]).to(device)))
-            quads, _ = decode(hide_padding(prediction, [frame.size]), *self._thresholds)[0]
-            words = frame.words._replace(quads=transform_points(frame.words.quads, frame.matrix))
+            quads, _ = decode(hide_padding(prediction, [frame.info.size]), *self._thresholds)[0]
+            words = frame.info.words_in_input()
             score = prediction.confidence[0, 0].float().sigmoid().cpu().numpy() * 255
             score = cv2.resize(score.astype(np.uint8), frame.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
             pictures = [draw_detections(frame.image, words, quads), np.repeat(score[..., None], 3, 2)]
