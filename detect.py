@@ -1,11 +1,11 @@
-"""Find the text in pictures, videos, or before a camera.
+"""Detect the text in pictures, videos, or the pictures of a camera.
 
     python3 detect.py --pretrain-model best.pt --output-dir OUT photos/ 'more/*.jpg' clip.mp4
     python3 detect.py --pretrain-model best.pt --output-dir OUT --every 5 --format jsonl clip.mp4
     python3 detect.py --pretrain-model best.pt --output-dir OUT 0             # camera 0, until Ctrl-C
 
-Writes to OUT: det_NAME.jpg (det_NAME.mp4 at the video's frame rate) with the words outlined, and
-res_NAME.txt in ICDAR's format (res_NAME_FRAME.txt for a video) or detections.jsonl, a frame a line.
+Writes to OUT: det_NAME.jpg (det_NAME.mp4 at the video's frame rate) with the words outlined, and res_NAME.txt in
+ICDAR's format (res_NAME_FRAME.txt for a frame of a video) or detections.jsonl with one frame a line.
 
 From Python:
 
@@ -32,47 +32,27 @@ from utils.detector import Detector, load_detector
 from utils.errors import UserError, run_script
 from utils.evaluation.drawing import draw_quads
 from utils.evaluation.result_files import write_results
-from utils.options.machine import add_machine_options
-from utils.options.parser import Parser, given_path, given_text, whole_number
-from utils.options.view import add_detection_options
+from utils.options.detecting import add_detecting_options
+from utils.options.parser import Parser
 from utils.runtime.device import choose_device, describe_device
 
 __all__ = ["Detector", "load_detector"]
 
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
-"""What is taken for a video in a folder; a file that is named itself may have any suffix."""
+"""Files of a folder that are read as videos; a file that is named itself may have any suffix."""
 
 LONGEST_JPEG = 65_500
-"""Pixels: OpenCV writes none with a longer side."""
+"""Longest side, in pixels, of a JPEG that OpenCV can write."""
+
+
+def build_parser() -> Parser:
+    parser = Parser(__doc__)
+    add_detecting_options(parser)
+    return parser
 
 
 def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = Parser(__doc__)
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder, glob, video, or a camera's number")
-    parser.add_argument(
-        "--pretrain-model", type=given_text, required=True, metavar="CKPT", help="the checkpoint, original or pruned"
-    )
-    parser.add_argument(
-        "--output-dir", type=given_path, required=True, metavar="DIR", help="folder for what is written"
-    )
-    parser.add_argument(
-        "--format",
-        choices=("txt", "txt-scores", "jsonl"),
-        default="txt",
-        help="res_*.txt as ICDAR's, the same with a score behind each box, or detections.jsonl (default %(default)s)",
-    )
-    parser.add_argument("--no-pictures", action="store_true", help="write no pictures and no videos")
-    parser.add_argument(
-        "--every",
-        type=whole_number(1),
-        default=1,
-        metavar="N",
-        help="of a video, look at each Nth frame; those between keep its words (default %(default)s)",
-    )
-    parser.add_argument("--threads", type=whole_number(1), metavar="N", help="of the CPU (default: one a core)")
-    add_detection_options(parser, "--short-side")
-    add_machine_options(parser, workers=False)
-    return parser.parse_args(arguments)
+    return build_parser().parse_args(arguments)
 
 
 def main(args: argparse.Namespace) -> None:
@@ -89,36 +69,40 @@ def main(args: argparse.Namespace) -> None:
     )
     args.output_dir.mkdir(parents=True, exist_ok=True)
     print(f"device  {describe_device(device, args.ngpus)}")
-    problems = Problems()
-    output = Output(args.output_dir, args.format, not args.no_pictures)
+    output = ResultFolder(args.output_dir, args.format, not args.no_pictures)
     for source in tqdm(sources, desc="detect", unit="input", leave=False, disable=None):
         try:
             if isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES:
-                detect_picture(source, detector, output, problems)
+                detect_picture(source, detector, output)
             else:
-                detect_video(source, detector, output, args.every, problems)
+                detect_video(source, detector, output, args.every)
         except (UnreadableImage, UnreadableVideo) as error:
-            problems.add("inputs unreadable, left out", str(error))
+            output.problems.add("inputs unreadable, left out", str(error))
             tqdm.write(f"left out: {error}")
-    if problems:
-        print(f"left out:\n{problems}")
+    if output.problems:
+        print(f"left out:\n{output.problems}")
     if not output.frames:
         raise UserError(f"none of the {len(sources)} inputs could be read; the first is {sources[0]}")
     print(f"{args.output_dir}: {output.words} words in {output.frames} frames")
 
 
-class Output:
-    """What a run writes to its folder; names of inputs that are alike get a number."""
+class ResultFolder:
+    """The folder for a run's results, with counts of frames, words and problems.
 
-    def __init__(self, folder: Path, form: str, pictures: bool):
-        self.folder, self.form, self.pictures = folder, form, pictures
+    file_format: one of `utils.options.detecting.FORMATS`. pictures: whether pictures and videos are written.
+    """
+
+    def __init__(self, folder: Path, file_format: str, pictures: bool):
+        self.folder, self.file_format, self.pictures = folder, file_format, pictures
         self.frames = self.words = 0
+        self.problems = Problems()
         self._names: set[str] = set()
         self._lines = folder / "detections.jsonl"
-        if form == "jsonl":
+        if file_format == "jsonl":
             self._lines.write_text("", encoding="utf-8")
 
-    def name(self, source: Path | int) -> str:
+    def unique_name(self, source: Path | int) -> str:
+        """The name of a source's files; a number is appended if an earlier source has the same name."""
         stem = source.stem if isinstance(source, Path) else f"camera{source}"
         names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
         name = next(name for name in names if name not in self._names)
@@ -126,9 +110,9 @@ class Output:
         return name
 
     def write(self, name: str, source: Path | int, frame: int | None, quads: np.ndarray, scores: np.ndarray) -> None:
-        """The words of a picture, or of a video's frame by its number."""
+        """Write the words of a picture, or of a video's frame. frame: its number, None for a picture."""
         self.frames, self.words = self.frames + 1, self.words + len(quads)
-        if self.form == "jsonl":
+        if self.file_format == "jsonl":
             words = [
                 {"quad": [[round(x, 2), round(y, 2)] for x, y in quad], "score": round(score, 4)}
                 for quad, score in zip(quads.tolist(), scores.tolist(), strict=True)
@@ -137,12 +121,12 @@ class Output:
             with open(self._lines, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         else:
-            place = f"res_{name}.txt" if frame is None else f"res_{name}_{frame:06}.txt"
-            write_results(self.folder / place, quads, scores if self.form == "txt-scores" else None)
+            file_name = f"res_{name}.txt" if frame is None else f"res_{name}_{frame:06}.txt"
+            write_results(self.folder / file_name, quads, scores if self.file_format == "txt-scores" else None)
 
 
 def expand_inputs(inputs: list[str]) -> list[Path | int]:
-    """Files in the order given, folders and globs as the pictures and videos in them, numbers as cameras."""
+    """Files in the given order. Folders and globs become the pictures and videos in them, numbers become cameras."""
     sources: list[Path | int] = []
     for text in inputs:
         path = Path(text)
@@ -158,7 +142,7 @@ def expand_inputs(inputs: list[str]) -> list[Path | int]:
         elif found := sorted(map(Path, glob.glob(text, recursive=True)), key=natural_order):
             sources += [each for each in found if each.is_file()]
         else:
-            raise UserError(f"{text}: no such file or folder, and nothing that this pattern finds; check the path")
+            raise UserError(f"{text}: no such file or folder, and no file matches this pattern; check the path")
     return sources
 
 
@@ -167,30 +151,32 @@ def list_files(folder: Path, suffixes: set[str]) -> list[Path]:
 
 
 def natural_order(path: Path) -> list:
-    """img_2 before img_10."""
+    """A sort key that orders numbers by value: img_2 before img_10."""
     return [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in re.split(r"(\d+)", str(path))]
 
 
-def detect_picture(path: Path, detector: Detector, output: Output, problems: Problems) -> None:
+def detect_picture(path: Path, detector: Detector, output: ResultFolder) -> None:
+    """Write a picture's words, and the picture with its words. Raises `UnreadableImage`."""
     image = read_image(path)
     quads, scores = detector.detect(image)
-    name = output.name(path)
+    name = output.unique_name(path)
     output.write(name, path, None, quads, scores)
     if not output.pictures:
         return
     if max(image.shape) > LONGEST_JPEG:
-        problems.add("pictures too long for a JPEG, not written", f"{path}: {max(image.shape)} pixels")
+        output.problems.add("pictures too long for a JPEG, not written", f"{path}: {max(image.shape)} pixels")
         return
     write_image(output.folder / f"det_{name}.jpg", draw_quads(image, quads))
 
 
-def detect_video(source: Path | int, detector: Detector, output: Output, every: int, problems: Problems) -> None:
-    """Each Nth frame is looked at; the video that is written has all of them, each with the latest words.
+def detect_video(source: Path | int, detector: Detector, output: ResultFolder, every: int) -> None:
+    """Write the words of every Nth frame, and a video of all frames, each with the latest words.
 
-    A frame that cannot be read is counted, and the one before it stands in its place. Ctrl-C ends a camera.
+    An unreadable frame is counted, and the frame before it is written in its place. Ctrl-C ends a camera. Raises
+    `UnreadableVideo` if no frame can be read.
     """
     with VideoReader(source) as reader, contextlib.ExitStack() as stack:
-        name = output.name(source)
+        name = output.unique_name(source)
         writer = stack.enter_context(VideoWriter(output.folder / f"det_{name}.mp4", reader.rate))
         bar = stack.enter_context(tqdm(total=reader.count, desc=name, unit="frame", leave=False, disable=None))
         if isinstance(source, int):
@@ -200,7 +186,7 @@ def detect_video(source: Path | int, detector: Detector, output: Output, every: 
             bar.update()
             due = due or number % every == 0
             if frame is None:
-                problems.add("video frames unreadable, left out", f"{source}: frame {number}")
+                output.problems.add("video frames unreadable, left out", f"{source}: frame {number}")
             elif due:
                 quads, scores = detector.detect(frame)
                 output.write(name, source, number, quads, scores)

@@ -24,7 +24,7 @@ from utils.data.augmentation import WholeFrame, invert, transform_points
 from utils.data.targets import encode
 from utils.decode import MERGE_THRESHOLD, NMS_THRESHOLD, SCORE_THRESHOLD, decode
 from utils.errors import run_script
-from utils.evaluation.protocol import evaluate
+from utils.evaluation import evaluate
 from utils.maps import Prediction, Target, hide_padding, normalise
 from utils.options.parser import Parser, whole_number
 from utils.runtime.tables import format_table

@@ -32,7 +32,7 @@ from utils.data.images import read_image
 from utils.decode import SCORE_THRESHOLD
 from utils.detector import to_frame
 from utils.errors import UserError, run_script
-from utils.evaluation.protocol import evaluate
+from utils.evaluation import evaluate
 from utils.evaluation.result_files import whole_pixels
 from utils.options.parser import Parser, flag, given_path, given_text, option, whole_number
 from utils.runtime.device import available_cores

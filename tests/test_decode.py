@@ -7,7 +7,7 @@ from benchmarks.plain_decode import decode_plain, decode_sequential
 from tests.helpers import as_prediction, box, words_of
 from utils.data.targets import encode
 from utils.decode import decode, merge_words, suppress
-from utils.evaluation.protocol import evaluate
+from utils.evaluation import evaluate
 from utils.geometry import least_iou, pairwise_iou
 from utils.maps import Prediction, hide_padding
 

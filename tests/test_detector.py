@@ -19,7 +19,7 @@ from utils.data.problems import Problems
 from utils.data.video import UnreadableVideo, VideoReader, VideoWriter
 from utils.detector import Detector, to_frame
 from utils.errors import UserError
-from utils.evaluation.protocol import evaluate
+from utils.evaluation import evaluate
 from utils.maps import Prediction
 from utils.network.inference import for_inference
 

@@ -8,17 +8,11 @@ import pytest
 
 from tests.helpers import box, words_of
 from tests.plain_protocol import evaluate_files
-from tools.evaluate import main, pair_up, parse_args
+from tools.evaluate import main, parse_args, read_pairs
 from utils.errors import UserError
-from utils.evaluation.analysis import (
-    SIZE_STEPS,
-    average_precision,
-    best_threshold,
-    breakdown,
-    short_sides,
-    threshold_curve,
-)
-from utils.evaluation.protocol import evaluate
+from utils.evaluation import evaluate
+from utils.evaluation.breakdown import SIZE_STEPS, break_down, short_sides
+from utils.evaluation.curves import average_precision, best_threshold, threshold_curve
 from utils.evaluation.result_files import read_ground_truth, read_results, whole_pixels, write_results
 from utils.geometry import signed_areas
 
@@ -68,7 +62,7 @@ def test_the_same_to_the_last_digit_as_the_protocol(tmp_path):
         if not results:
             continue
         compared += 1
-        words, found = pair_up(
+        words, found = read_pairs(
             write_folder(tmp_path / f"gt{seed}", truth, "gt_img_"),
             write_zip(tmp_path / f"{seed}.zip", results, "res_img_"),
         )
@@ -174,7 +168,7 @@ def test_curve_is_the_evaluation_at_each_threshold():
 def test_breakdown_by_size():
     truth = [words_of(box(0, 0, 100, 20), box(0, 40, 100, 46), box(0, 60, 100, 160), ignored=[2])]
     quads = [np.array([box(0, 0, 100, 20), box(200, 0, 300, 20)])]
-    bins = {each.low: each for each in breakdown(truth, quads, short_sides, SIZE_STEPS)}
+    bins = {each.low: each for each in break_down(truth, quads, short_sides, SIZE_STEPS)}
     assert bins[16][2:] == (1, 1, 2, 1)
     assert (bins[16].recall, bins[16].precision) == (1, 0.5)
     assert bins[0][2:] == (1, 0, 0, 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.helpers import box, words_of
-from utils.evaluation.protocol import evaluate
+from utils.evaluation import evaluate
 
 
 def quads(*boxes) -> np.ndarray:

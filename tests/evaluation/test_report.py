@@ -10,13 +10,13 @@ import pytest
 
 from datasets import EpochSampler, SampleDataset, make_loader
 from loss import Criterion
-from test_sample import merge_scales, short_sides
+from test_sample import all_short_sides
 from tests.helpers import box, words_of
 from utils.checkpoint import load_model
 from utils.data.augmentation import WholeFrame
 from utils.decode import Thresholds
 from utils.detector import load_detector
-from utils.evaluation.analysis import THRESHOLDS
+from utils.evaluation.curves import SWEEP
 from utils.evaluation.drawing import (
     DONT_CARE_COLOUR,
     FALSE_ALARM,
@@ -27,6 +27,7 @@ from utils.evaluation.drawing import (
     draw_quads,
 )
 from utils.evaluation.html_report import FrameScore, render_page
+from utils.evaluation.multi_scale import merge_detections
 from utils.evaluation.protocol import Evaluation
 from utils.evaluation.timing import time_stages
 from utils.evaluation.validation import ValidationSettings, validate
@@ -68,7 +69,7 @@ def test_metrics(measured):
     for name in ("hmean", "precision", "recall", "average_precision", "parameters", "gmacs", "milliseconds_per_frame"):
         assert metrics[name] >= 0, name
     assert metrics["short_sides"] == [64, 48]
-    assert [row["score_threshold"] for row in metrics["sweep"]] == list(THRESHOLDS)
+    assert [row["score_threshold"] for row in metrics["sweep"]] == list(SWEEP)
     assert metrics["timing"]["batch_size"] == 2
     assert all(metrics["timing"][stage] > 0 for stage in ("read", "resize", "network", "decoding"))
     assert "best: --score-threshold" in printed
@@ -92,17 +93,17 @@ def test_the_sweep_is_the_score_at_that_threshold(rendered, small_checkpoint):
 def test_merging_scales_keeps_the_best_of_each_word():
     first = [(np.array([box(0, 0, 90, 30), box(0, 50, 90, 80)], float), np.array([0.9, 0.5]))]
     second = [(np.array([box(2, 0, 92, 30), box(200, 50, 290, 80)], float), np.array([0.8, 0.7]))]
-    [(quads, scores)] = merge_scales([first, second], 0.2)
+    [(quads, scores)] = merge_detections([first, second], 0.2)
     assert quads.tolist() == [box(0, 0, 90, 30), box(200, 50, 290, 80), box(0, 50, 90, 80)]
     assert scores.tolist() == [0.9, 0.7, 0.5]
     nothing = [(np.zeros((0, 4, 2), np.float32), np.zeros(0, np.float32))]
-    assert len(merge_scales([nothing, nothing], 0.2)[0][0]) == 0
+    assert len(merge_detections([nothing, nothing], 0.2)[0][0]) == 0
 
 
 def test_short_sides():
-    assert short_sides(280, None) == [280]
-    assert short_sides(280, []) == [280, 196, 392]
-    assert short_sides(280, [560, 280]) == [280, 560]
+    assert all_short_sides(280, None) == [280]
+    assert all_short_sides(280, []) == [280, 196, 392]
+    assert all_short_sides(280, [560, 280]) == [280, 560]
 
 
 def test_files(measured, rendered):

@@ -9,16 +9,24 @@ from utils.evaluation.result_files import whole_pixels
 
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
 
-MATCHED, FALSE_ALARM, FOUND_WORD, MISSED, DONT_CARE_COLOUR = (
-    (40, 190, 60), (230, 40, 40), (60, 130, 255), (250, 160, 0), (170, 170, 170)
-)  # fmt: skip
-"""RGB: a detection that matches a word, one of no word; a word that is found, one that is missed; don't-care."""
+Colour = tuple[int, int, int]
+"""RGB, 0 to 255."""
+
+MATCHED: Colour = 40, 190, 60
+"""A detection that matches a word."""
+FALSE_ALARM: Colour = 230, 40, 40
+"""A detection that matches no word."""
+FOUND_WORD: Colour = 60, 130, 255
+MISSED: Colour = 250, 160, 0
+"""A word that no detection matches."""
+DONT_CARE_COLOUR: Colour = 170, 170, 170
 
 
 def draw_detections(image: np.ndarray, words: Words, quads: np.ndarray, matching: Matching | None = None) -> np.ndarray:
-    """A copy of the (H, W, 3) RGB image with its words and detections, in the colours above.
+    """A copy of the (H, W, 3) RGB image with its words and detections (K, 4, 2) drawn in the colours above.
 
-    Don't-care words and detections in them are dashed; missed words have a tag above, false alarms below.
+    Don't-care words and the detections in them are dashed. Missed words have a label above, false alarms below.
+    matching: of words and detections, if it is known already.
     """
     matching = matching or match(words, whole_pixels(quads))
     hit_words = {word for word, _ in matching.pairs}
@@ -44,7 +52,7 @@ def draw_detections(image: np.ndarray, words: Words, quads: np.ndarray, matching
 
 
 def draw_quads(image: np.ndarray, quads: np.ndarray) -> np.ndarray:
-    """The (H, W, 3) RGB image with words outlined: a copy, or the image itself where there are none."""
+    """A copy of the (H, W, 3) RGB image with quads (K, 4, 2) outlined; the image itself if there are none."""
     if not len(quads):
         return image
     image = image.copy()
@@ -54,27 +62,28 @@ def draw_quads(image: np.ndarray, quads: np.ndarray) -> np.ndarray:
 
 
 def draw_score_map(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """The (H, W, 3) RGB image, darkened, with probabilities (H, W) of text as heat on it."""
+    """The (H, W, 3) RGB image, darkened, with probabilities (H, W) of text as a heat map over it."""
     heat = cv2.applyColorMap(np.rint(255 * scores).astype(np.uint8), cv2.COLORMAP_INFERNO)
     shown = np.maximum(image * 0.35, cv2.cvtColor(heat, cv2.COLOR_BGR2RGB) * np.minimum(2 * scores, 1)[..., None])
     return np.rint(shown).astype(np.uint8)
 
 
-def _outline(image: np.ndarray, quad: np.ndarray, colour: tuple[int, int, int]) -> None:
+def _outline(image: np.ndarray, quad: np.ndarray, colour: Colour) -> None:
     cv2.polylines(image, [_fixed_point(quad)], True, colour, _thickness(image), cv2.LINE_AA, _SHIFT)
 
 
-def _dashes(image: np.ndarray, quad: np.ndarray, colour: tuple[int, int, int]) -> None:
+def _dashes(image: np.ndarray, quad: np.ndarray, colour: Colour) -> None:
     dash = 5 * _thickness(image)
     for start, end in zip(quad, np.roll(quad, -1, 0), strict=True):
         count = max(int(np.linalg.norm(end - start) / (2 * dash)), 1)
         for number in range(count):
             ends = start + (end - start) * np.array([[number / count], [(number + 0.5) / count]])
-            cv2.line(image, *_fixed_point(ends).tolist(), colour, _thickness(image), cv2.LINE_AA, _SHIFT)
+            first, last = _fixed_point(ends).tolist()
+            cv2.line(image, first, last, colour, _thickness(image), cv2.LINE_AA, _SHIFT)
 
 
-def _label(image: np.ndarray, quad: np.ndarray, text: str, colour: tuple[int, int, int], below: bool = False) -> None:
-    """A tag above the quad, or below it, or where the picture's border leaves room."""
+def _label(image: np.ndarray, quad: np.ndarray, text: str, colour: Colour, below: bool = False) -> None:
+    """Draw a label above or below the quad, moved as far as needed to lie within the picture."""
     scale = max(0.35, min(image.shape[:2]) / 1400)
     (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, 1)
     width, height = width + 4, height + 6
@@ -82,8 +91,8 @@ def _label(image: np.ndarray, quad: np.ndarray, text: str, colour: tuple[int, in
     x = int(np.clip(quad[:, 0].min(), 0, max(image.shape[1] - width, 0)))
     y = int(np.clip(top, 0, max(image.shape[0] - height, 0)))
     cv2.rectangle(image, (x, y), (x + width, y + height), colour, cv2.FILLED)
-    place = x + 2, y + height - 3
-    cv2.putText(image, text, place, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
+    origin = x + 2, y + height - 3
+    cv2.putText(image, text, origin, cv2.FONT_HERSHEY_SIMPLEX, scale, (255, 255, 255), 1, cv2.LINE_AA)
 
 
 def _fixed_point(points: np.ndarray) -> np.ndarray:

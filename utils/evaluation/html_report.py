@@ -1,7 +1,7 @@
-"""A folder to look at: every frame with its words and detections, the worst first, in one static page."""
+"""A static HTML page with a picture of every frame, its words and detections, the worst frames first."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
@@ -9,6 +9,7 @@ from urllib.parse import quote
 import numpy as np
 from tqdm import tqdm
 
+from utils.data.frames import FrameInfo
 from utils.data.images import read_image, write_image
 from utils.evaluation.drawing import (
     DONT_CARE_COLOUR,
@@ -18,13 +19,14 @@ from utils.evaluation.drawing import (
     MISSED,
     draw_detections,
 )
-from utils.evaluation.protocol import Evaluation, match, summarise
+from utils.evaluation.protocol import Evaluation, match
 from utils.evaluation.result_files import whole_pixels, write_results
+from utils.evaluation.validation import FrameDetections
 
 LEGEND = (
     ("detection that matches a word", MATCHED, "solid"),
     ("false alarm", FALSE_ALARM, "solid"),
-    ("word that is found", FOUND_WORD, "solid"),
+    ("found word", FOUND_WORD, "solid"),
     ("missed word", MISSED, "solid"),
     ("don't-care word", DONT_CARE_COLOUR, "dashed"),
     ("detection in a don't-care word", MATCHED, "dashed"),
@@ -44,7 +46,7 @@ figcaption { font-size: .85rem; overflow-wrap: anywhere; } figcaption b { font-v
 
 
 class FrameScore(NamedTuple):
-    """One frame in the report."""
+    """A frame's figures in the report."""
 
     name: str
     picture: str
@@ -60,7 +62,7 @@ class FrameScore(NamedTuple):
 
     @property
     def hmean(self) -> float:
-        """1 where there is nothing to find and nothing found."""
+        """1 if the frame has neither words nor detections."""
         return self.evaluation.hmean if self.missed + self.false_alarms else 1.0
 
     def badness(self) -> tuple[float, int]:
@@ -68,10 +70,13 @@ class FrameScore(NamedTuple):
         return self.hmean, -self.missed - self.false_alarms
 
 
-def write_report(folder: Path, frames: list, detections: list, metrics: Mapping[str, object], tables: str) -> None:
-    """For each frame NAME.jpg and res_NAME.txt, and index.html.
+def write_report(
+    folder: Path, frames: Sequence[FrameInfo], detections: FrameDetections, metrics: Mapping[str, object], tables: str
+) -> None:
+    """Write index.html, and NAME.jpg and res_NAME.txt for each frame.
 
-    frames: `utils.data.frames.FrameInfo`. detections: of each its (quads, scores). metrics: shown on top. tables: text.
+    frames: as in `Batch.frames`. detections: (quads, scores) of each frame. metrics: values at the top of the page.
+    tables: preformatted text.
     """
     scores = []
     bar = tqdm(zip(frames, detections, strict=True), "draw", len(frames), leave=False, disable=None)
@@ -82,13 +87,13 @@ def write_report(folder: Path, frames: list, detections: list, metrics: Mapping[
         words = int((~np.asarray(frame.words.ignored)).sum())
         picture = f"{frame.path.stem}.jpg"
         write_image(folder / picture, draw_detections(read_image(frame.path), frame.words, quads, matching))
-        scores.append(FrameScore(frame.path.name, picture, summarise(len(matching.pairs), words, found)))
+        scores.append(FrameScore(frame.path.name, picture, Evaluation.from_counts(len(matching.pairs), words, found)))
     page = render_page(sorted(scores, key=FrameScore.badness), metrics, tables)
     (folder / "index.html").write_text(page, encoding="utf-8")
 
 
 def render_page(scores: list[FrameScore], metrics: Mapping[str, object], tables: str) -> str:
-    """The page; it needs nothing but the pictures beside it."""
+    """The page as text; it refers to nothing but the pictures in its folder."""
     legend = "".join(
         f'<span><i style="border: 3px {line} rgb{colour}"></i>{html.escape(text)}</span>'
         for text, colour, line in LEGEND

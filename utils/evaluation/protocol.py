@@ -1,10 +1,10 @@
-"""The ICDAR 2015 incidental scene text protocol (task 4.1, localisation), as its official script does it.
+"""The ICDAR 2015 protocol for incidental scene text (task 4.1, localisation), equal to its official script.
 
-A detection matches a word at IoU > 0.5, one to one, in file order. A detection that lies by more than half
-of its own area in a don't-care word counts neither for nor against; nor does the don't-care word.
+A detection matches a word at IoU > 0.5, one to one, in file order. A detection of which more than half of the area
+lies in a don't-care word is ignored, and so is the don't-care word.
 
-Exactly as there: coordinates lose what follows their decimal point; a polygon's area is that of the
-shoelace formula (a bow-tie's halves cancel), an intersection is the true one.
+Details of the official script that change results: coordinates are truncated to whole numbers; a polygon's area is
+that of the shoelace formula (the halves of a bow-tie cancel), but areas of intersections are exact.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _LARGEST = 2**31 - 1  # the official script keeps coordinates in int32
 
 
 class Evaluation(NamedTuple):
-    """Shares in 0 to 1 over all images together, and the counts that they come from."""
+    """Shares from 0 to 1 over all images together, and the counts from which they are computed."""
 
     precision: float
     recall: float
@@ -31,32 +31,41 @@ class Evaluation(NamedTuple):
     words: int
     detections: int
 
+    @classmethod
+    def from_counts(cls, matched: int, words: int, detections: int) -> "Evaluation":
+        """The shares of these counts; a share of nothing is 0."""
+        precision = matched / detections if detections else 0.0
+        recall = matched / words if words else 0.0
+        hmean = 2 * recall * precision / (recall + precision) if matched else 0.0
+        return cls(precision, recall, hmean, matched, words, detections)
+
 
 class Overlaps(NamedTuple):
-    """What the protocol needs to know of one image's M words and K detections."""
+    """Which of one image's M words and K detections can match."""
 
     candidates: np.ndarray
-    """(M, K) bool: may match. Don't-cares may not."""
+    """(M, K) bool: IoU above the limit, neither of the two ignored."""
     ignored_words: np.ndarray
     """(M,) bool: don't-care."""
     ignored_detections: np.ndarray
-    """(K,) bool: those in don't-care words."""
+    """(K,) bool: inside a don't-care word."""
 
 
 class Matching(NamedTuple):
-    """What became of one image's words and detections."""
+    """The matches in one image."""
 
     pairs: list[tuple[int, int]]
-    """(word, detection) that match."""
+    """(word, detection) indices that match."""
     ignored_detections: np.ndarray
-    """(K,) bool: those in don't-care words."""
+    """(K,) bool: inside a don't-care word."""
 
 
 def evaluate(ground_truth: Iterable, detections: Iterable) -> Evaluation:
-    """Precision, recall and hmean.
+    """Precision, recall and hmean over all images, by the ICDAR 2015 protocol.
 
-    ground_truth: per image `Words`, or (quads (M, 4, 2), ignored (M,) bool).
-    detections: per image quads (K, 4, 2), or (quads, scores) as `decode` returns them.
+    ground_truth: for each image `Words`, or (quads (M, 4, 2), ignored (M,) bool).
+    detections: for each image quads (K, 4, 2), or (quads, scores) as `decode` returns them.
+    Raises ValueError for coordinates that are not finite.
     """
     matched = words = found = 0
     for image_words, image_detections in zip(ground_truth, detections, strict=True):
@@ -66,30 +75,22 @@ def evaluate(ground_truth: Iterable, detections: Iterable) -> Evaluation:
         matched += len(matching.pairs)
         words += int((~np.asarray(image_words.ignored, bool)).sum())
         found += int((~matching.ignored_detections).sum())
-    return summarise(matched, words, found)
-
-
-def summarise(matched: int, words: int, detections: int) -> Evaluation:
-    """The shares of these counts; those of nothing are 0."""
-    precision = matched / detections if detections else 0.0
-    recall = matched / words if words else 0.0
-    hmean = 2 * recall * precision / (recall + precision) if matched else 0.0
-    return Evaluation(precision, recall, hmean, matched, words, detections)
+    return Evaluation.from_counts(matched, words, found)
 
 
 def match(words: Words, detections: np.ndarray) -> Matching:
-    """One image: words against detections (K, 4, 2)."""
+    """The matches of one image's words and detections (K, 4, 2)."""
     overlaps = find_overlaps(words, detections)
     return Matching(assign(overlaps.candidates), overlaps.ignored_detections)
 
 
 def find_overlaps(words: Words, detections: np.ndarray) -> Overlaps:
-    """Which words and detections of one image may match, and which detections are don't-cares."""
+    """Which words and detections (K, 4, 2) of one image can match, and which are ignored."""
     word_quads, detection_quads = truncate(words.quads), truncate(detections)
     ignored_words = np.asarray(words.ignored, bool).reshape(-1)
     word_areas, detection_areas = np.abs(signed_areas(word_quads)), np.abs(signed_areas(detection_quads))
     intersection = _intersections(word_quads, detection_quads)
-    with np.errstate(divide="ignore", invalid="ignore"):  # nothing divided by no area is no overlap
+    with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0, of a polygon without area, counts as no overlap
         inside = intersection / detection_areas > DONT_CARE_PRECISION
         iou = intersection / (detection_areas + word_areas[:, None] - intersection)
     ignored_detections = (inside & (detection_areas > 0))[ignored_words].any(0)
@@ -98,7 +99,7 @@ def find_overlaps(words: Words, detections: np.ndarray) -> Overlaps:
 
 
 def assign(candidates: np.ndarray) -> list[tuple[int, int]]:
-    """(M, K) bool -> pairs (word, detection): each word in order takes the first that is free."""
+    """(M, K) bool -> pairs (word, detection): each word in order gets the first free detection."""
     pairs, free = [], np.ones(candidates.shape[1], bool)
     for word in np.flatnonzero(candidates.any(1)):
         hits = np.flatnonzero(candidates[word] & free)
@@ -109,7 +110,7 @@ def assign(candidates: np.ndarray) -> list[tuple[int, int]]:
 
 
 def truncate(quads: np.ndarray) -> np.ndarray:
-    """(N, 4, 2) -> the same as whole float64 numbers, cut towards zero. Raises ValueError for no numbers."""
+    """(N, 4, 2) float64, truncated to whole numbers. Raises ValueError for coordinates that are not finite."""
     quads = np.trunc(np.asarray(quads, np.float64).reshape(-1, 4, 2))
     if not (np.abs(quads) <= _LARGEST).all():
         raise ValueError(f"a quad with coordinates beyond +-{_LARGEST} or not finite cannot be evaluated")
@@ -127,7 +128,7 @@ def _intersections(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _polygons(quads: np.ndarray) -> np.ndarray:
-    """(N, 4, 2) -> (N,) shapely polygons, those with crossing sides as the areas that they enclose."""
+    """(N, 4, 2) -> (N,) shapely polygons, self-crossing ones as the areas that they enclose."""
     polygons = shapely.polygons(quads)
     invalid = ~shapely.is_valid(polygons)
     polygons[invalid] = shapely.make_valid(polygons[invalid])

@@ -1,8 +1,8 @@
-"""ICDAR 2015's text files, read by its official script's rules: `gt_NAME.txt` and `res_NAME.txt`.
+"""ICDAR 2015's text files `gt_NAME.txt` and `res_NAME.txt`, read by the rules of its official script.
 
-A line of ground truth is `x1,y1,...,x4,y4,text`, one of results `x1,y1,...,x4,y4` or, for detectors that
-tell how sure they are, `x1,y1,...,x4,y4,score`. More is taken than the official script takes: coordinates
-with decimals, names without a prefix, scores.
+A line of ground truth is `x1,y1,...,x4,y4,text`; a line of results is `x1,y1,...,x4,y4`, or `x1,y1,...,x4,y4,score`
+for detectors with scores. The official script accepts neither decimals in coordinates, nor names without a prefix, nor
+scores; these functions do.
 """
 
 import re
@@ -27,26 +27,26 @@ _Item = TypeVar("_Item")
 
 
 class Detections(NamedTuple):
-    """What a detector found in one image, in its file's order."""
+    """A detector's output for one image, in the order of its file."""
 
     quads: np.ndarray
     """(K, 4, 2) float64, clockwise, in pixels."""
     scores: np.ndarray | None
-    """(K,), or None where the file has none."""
+    """(K,), or None if the file has no scores."""
 
 
 def read_ground_truth(source: Path) -> dict[str, Words]:
-    """A folder or zip of `gt_NAME.txt` -> NAME: its words."""
+    """NAME -> its words, from a folder or zip of `gt_NAME.txt`. Raises `UserError`."""
     return _read_all(source, "gt_", _read_words)
 
 
 def read_results(source: Path) -> dict[str, Detections]:
-    """A folder or zip of `res_NAME.txt` -> NAME: its detections."""
+    """NAME -> its detections, from a folder or zip of `res_NAME.txt`. Raises `UserError`."""
     return _read_all(source, "res_", _read_detections)
 
 
 def write_results(path: Path, quads: np.ndarray, scores: np.ndarray | None = None) -> None:
-    """`res_NAME.txt`: quads (K, 4, 2) as whole pixels, with their scores if they are given."""
+    """Write a `res_NAME.txt`: quads (K, 4, 2) as whole pixels, with scores (K,) if given."""
     lines = [",".join(str(int(value)) for value in quad) for quad in whole_pixels(quads).reshape(-1, 8)]
     if scores is not None:
         lines = [f"{line},{score:.4f}" for line, score in zip(lines, scores, strict=True)]
@@ -54,7 +54,7 @@ def write_results(path: Path, quads: np.ndarray, scores: np.ndarray | None = Non
 
 
 def whole_pixels(quads: np.ndarray) -> np.ndarray:
-    """(K, 4, 2) rounded; one that rounding has turned over (thinner than a pixel) runs clockwise again."""
+    """(K, 4, 2) rounded; a quad thinner than a pixel whose corners then run anticlockwise is reordered clockwise."""
     quads = np.rint(quads).reshape(-1, 4, 2) + 0.0  # no -0
     turned = signed_areas(quads) < 0
     quads[turned] = quads[turned][:, [0, 3, 2, 1]]
@@ -62,7 +62,7 @@ def whole_pixels(quads: np.ndarray) -> np.ndarray:
 
 
 def _read_all(source: Path, prefix: str, read: Callable[[str, str], _Item]) -> dict[str, _Item]:
-    """Each text file's contents by its name without prefix; where some have the prefix, only those count."""
+    """Name without prefix -> contents of each text file. Files without the prefix are ignored if others have it."""
     files = _text_files(source)
     prefixed = {name: data for name, data in files.items() if name.startswith(prefix)}
     found = {}
@@ -80,7 +80,7 @@ def _text_files(source: Path) -> dict[str, bytes]:
         else:
             files = _zipped_text_files(source)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{source}: no folder and no whole zip ({error}); give one of .txt files") from None
+        raise UserError(f"{source}: neither a folder nor an intact zip ({error}); give one of .txt files") from None
     except OSError as error:
         raise UserError(f"{source}: {error.strerror}; give a folder or a zip of .txt files") from None
     if not files:
@@ -93,7 +93,7 @@ def _zipped_text_files(source: Path) -> dict[str, bytes]:
     with zipfile.ZipFile(source) as archive:
         for entry in archive.namelist():
             name = PurePosixPath(entry).name
-            if not name.endswith(".txt") or name.startswith("._"):  # macOS's zips hold copies of that name
+            if not name.endswith(".txt") or name.startswith("._"):  # macOS adds files of such names to zips
                 continue
             if name in files:
                 raise UserError(f"{source}: two files named {name}; keep one")
@@ -102,7 +102,7 @@ def _zipped_text_files(source: Path) -> dict[str, bytes]:
 
 
 def _lines(text: str, place: str) -> list[tuple[str, str]]:
-    """(where, line) of a file's lines that are not empty. Only a line feed ends a line; carriage returns go."""
+    """(place, line) of the lines that are not empty. Only line feeds separate lines; carriage returns are removed."""
     lines = [line.replace("\r", "") for line in text.split("\n")]
     return [(f"{place}:{number}", line) for number, line in enumerate(lines, 1) if line]
 
@@ -124,7 +124,7 @@ def _read_detections(text: str, place: str) -> Detections:
     quads, scores = [], []
     for where, line in _lines(text, place):
         if not (fields := _RESULT_LINE.match(line)):
-            raise UserError(f"{where}: {line[:60]!r}; expected x1,y1,x2,y2,x3,y3,x4,y4 and, if any, a score")
+            raise UserError(f"{where}: {line[:60]!r}; expected x1,y1,x2,y2,x3,y3,x4,y4 and an optional score")
         quads.append(_corners(fields, where))
         if fields[9] is not None:
             try:
@@ -132,12 +132,12 @@ def _read_detections(text: str, place: str) -> Detections:
             except ValueError:
                 raise UserError(f"{where}: score {fields[9]!r}; expected a number") from None
     if scores and len(scores) < len(quads):
-        raise UserError(f"{place}: {len(scores)} of {len(quads)} lines have a score; give one to all or to none")
+        raise UserError(f"{place}: {len(scores)} of {len(quads)} lines have a score; give all lines a score, or none")
     return Detections(np.array(quads).reshape(-1, 4, 2), np.array(scores) if scores else None)
 
 
 def _corners(fields: re.Match, where: str) -> np.ndarray:
-    """(4, 2). The official script refuses a file whose corners run anticlockwise; so does this."""
+    """(4, 2). Anticlockwise corners are an error, as in the official script."""
     quad = np.array(fields.groups()[:8], np.float64).reshape(4, 2)
     if signed_areas(quad) < 0:
         raise UserError(f"{where}: the corners run anticlockwise on the picture; ICDAR's order is clockwise")

@@ -9,11 +9,12 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from utils.data.frames import FrameInfo
 from utils.data.problems import Problems
 from utils.decode import Thresholds
 from utils.detector import words_in_frames
 from utils.errors import UserError
-from utils.evaluation.protocol import Evaluation, evaluate, summarise
+from utils.evaluation.protocol import Evaluation, evaluate
 from utils.evaluation.result_files import whole_pixels
 from utils.maps import normalise
 from utils.network.base import TextNetwork
@@ -40,7 +41,7 @@ class Validation(NamedTuple):
 
     loss: float
     evaluation: Evaluation
-    frames: list
+    frames: list[FrameInfo]
     """The frames of the batches (`Batch.frames`), in the loader's order."""
     detections: FrameDetections
     problems: Problems
@@ -71,10 +72,17 @@ def validate(
         network.train(was_training)
 
 
-def _validate(network, loader, criterion, settings: ValidationSettings, stop: StopRequest | None) -> Validation:
+def _validate(
+    network: TextNetwork,
+    loader: DataLoader,
+    criterion: BaseCriterion,
+    settings: ValidationSettings,
+    stop: StopRequest | None,
+) -> Validation:
     device, ranks = next(network.parameters()).device, settings.ranks
     totals, frames, problems = criterion.zeros(), [], Problems()
-    detections: dict[float, FrameDetections] = {settings.thresholds.score: []} | {score: [] for score in settings.sweep}
+    scores = dict.fromkeys([settings.thresholds.score, *settings.sweep])
+    detections: dict[float, FrameDetections] = {score: [] for score in scores}
     start = time.perf_counter()
     for batch in tqdm(loader, "validate", unit="batch", leave=False, disable=None if ranks.is_first else True):
         if stop and stop.requested and ranks.world == 1:
@@ -89,8 +97,8 @@ def _validate(network, loader, criterion, settings: ValidationSettings, stop: St
             found += words_in_frames(prediction, batch.frames, settings.thresholds._replace(score=score))
         frames += batch.frames
     seconds = time.perf_counter() - start
-    own = detections[settings.thresholds.score]
-    evaluation = evaluate_frames(frames, own)
+    own_detections = detections[settings.thresholds.score]
+    evaluation = evaluate_frames(frames, own_detections)
     *sums, matched, words, found, seen = ranks.sum(
         [*totals.tolist(), evaluation.matched, evaluation.words, evaluation.detections, len(frames)]
     )
@@ -98,15 +106,15 @@ def _validate(network, loader, criterion, settings: ValidationSettings, stop: St
         raise UserError(f"none of the images could be read:\n{problems}")
     return Validation(
         criterion.of(sums).loss().item(),
-        summarise(int(matched), int(words), int(found)),
+        Evaluation.from_counts(int(matched), int(words), int(found)),
         frames,
-        own,
+        own_detections,
         problems,
         len(frames) / seconds,
         {score: detections[score] for score in settings.sweep},
     )
 
 
-def evaluate_frames(frames: list, detections: FrameDetections) -> Evaluation:
+def evaluate_frames(frames: Sequence[FrameInfo], detections: FrameDetections) -> Evaluation:
     """The scores of detections as their files would have them: in whole pixels."""
     return evaluate([frame.words for frame in frames], [whole_pixels(quads) for quads, _ in detections])

@@ -1,0 +1,35 @@
+"""The options of `test_sample.py`."""
+
+from utils.options.machine import add_cache_option, add_machine_options
+from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, option, whole_number
+from utils.options.view import add_detection_options
+
+
+def add_testing_options(parser: Parser) -> None:
+    """Add the options of `test_sample.py` in named groups."""
+    add_frame_options(parser.add_argument_group("test frames"))
+    add_network_options(parser.add_argument_group("network"))
+    add_detection_options(parser.add_argument_group("detection"), "--short-side", "--val-short-side")
+    add_measurement_options(parser.add_argument_group("measurements"))
+    add_machine_options(parser.add_argument_group("machine"))
+
+
+def add_frame_options(group) -> None:
+    text = "annotated frames, in one of the layouts of docs/data.md; the test frames are used"
+    option(group, "--test-folder-sample", nonempty_text, None, "DIR", text, required=True)
+    add_cache_option(group)
+    option(group, "--batch-size", whole_number(1), 1, "N", "frames in a batch")
+    text = "accepted and ignored, so that a training command line can be reused"
+    option(group, "--batches-before-train", whole_number(1), 1, "N", text)
+
+
+def add_network_options(group) -> None:
+    option(group, "--pretrain-model", nonempty_text, None, "CKPT", "the checkpoint to measure", required=True)
+    flag(group, "--prune", "the checkpoint is a pruned network")
+
+
+def add_measurement_options(group) -> None:
+    flag(group, "--sweep", "also measure at other score thresholds, on the same maps, and print the best one")
+    text = "also detect at these short sides and merge all words (without values: at 0.7 and 1.4 times the main one)"
+    option(group, "--multi-scale", whole_number(1), None, "PX", text, nargs="*")
+    option(group, "--output-dir", nonempty_path, None, "DIR", "folder for the pictures, res_*.txt and metrics.json")
