@@ -5,10 +5,8 @@ to go on: optimizer, scheduler, scaler, rng, epoch, step, best_score, arguments,
 are read too: a dict with `model_state_dict`, or a bare state dict, pruned or not, with or without `module.`.
 """
 
-import contextlib
+import errno
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from utils.errors import UserError
 from utils.network.channels import ORIGINAL_PLAN, plan_of
 from utils.network.origin import Origin
 from utils.network.state_dicts import canonical_names, read_weights
+from utils.runtime.files import atomic_file, link_or_copy
 
 FORMAT = 1
 EARLIER_NAMES = {
@@ -47,59 +46,36 @@ def describe_channels(model: nn.Module) -> dict[str, dict]:
 
 
 def write_atomically(path: str | Path, contents: dict) -> None:
-    """Temporary file, fsync, rename. Raises `UserError` if the disk is full; the old file is untouched."""
+    """Write the contents with `torch.save`, atomically: temporary file, fsync, rename.
+
+    Raises `UserError` if that fails, on a full disk for example; an old file at `path` is unchanged then.
+    """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with atomic_file(path) as file:
             torch.save(contents, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except (OSError, RuntimeError) as error:  # torch's writer turns ENOSPC into a RuntimeError
-        needed = sum(tensor.nbytes for tensor in _tensors(contents))
-        free = _free_bytes(path.parent) + Path(temporary).stat().st_size
-        if free > needed and not isinstance(error, OSError):
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise UserError(f"{path}: could not be written ({error.strerror}); the old file is unchanged") from None
+        raise _disk_full(path, contents) from None
+    except RuntimeError:  # torch's writer turns ENOSPC into a RuntimeError
+        if _free_bytes(path.parent) > _size_of(contents):
             raise
-        missing = max(needed - free, 0) / 2**20
-        raise UserError(
-            f"{path}: could not be written ({error if isinstance(error, OSError) else 'disk full'}); it takes about "
-            f"{needed / 2**20:.1f} MiB, {missing:.1f} more than are free; what stood there is untouched"
-        ) from None
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
+        raise _disk_full(path, contents) from None
 
 
-def _umask() -> int:
-    """What new files of this process may not permit."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _sync_folder(folder: Path) -> None:
-    """The renaming itself survives a power cut, on file systems that can be told so."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _disk_full(path: Path, contents: dict) -> UserError:
+    needed, free = _size_of(contents), _free_bytes(path.parent)
+    return UserError(
+        f"{path}: could not be written (disk full); it takes about {needed / 2**20:.1f} MiB, "
+        f"{max(needed - free, 0) / 2**20:.1f} more than are free; the old file is unchanged"
+    )
 
 
 def save_again(path: Path, *others: Path) -> None:
-    """The checkpoint at `path` under other names, too; where the file system can, without writing it again."""
+    """Save the checkpoint at `path` under other names, too: as hard links where the file system has them."""
     for other in others:
-        temporary = other.with_name(f".{other.name}.link")
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(path, temporary)
-        except OSError:
-            shutil.copyfile(path, temporary)
-        os.replace(temporary, other)
+        link_or_copy(path, other)
 
 
 def load_model(path: str | Path) -> tuple[nn.Module, dict]:
@@ -197,6 +173,11 @@ def match_parameters(state: Mapping, groups: list[list[nn.Parameter]]) -> tuple[
 def rng_state() -> dict:
     """The random state of this process, as tensors."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+
+
+def _size_of(contents: dict) -> int:
+    """Bytes of all tensors in the contents."""
+    return sum(tensor.nbytes for tensor in _tensors(contents))
 
 
 def _tensors(contents) -> list[torch.Tensor]:

@@ -16,7 +16,6 @@ import math
 import mmap
 import os
 import struct
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +28,7 @@ from utils.data.annotations import Annotations, Names, check_words
 from utils.data.mat_cells import Cell, Damaged, OddLayout, find_variables, read_cells
 from utils.data.problems import Problems
 from utils.errors import UserError
+from utils.runtime.files import atomic_file
 
 try:
     import fcntl
@@ -185,7 +185,7 @@ def _build(file: Path, key: dict, places: list[Path]) -> Path:
             if index.parent == file.parent:
                 _refuse_read_only(index.parent)
             index.parent.mkdir(parents=True, exist_ok=True)
-            with _atomically(index) as handle:
+            with atomic_file(index) as handle:
                 _write(handle, file, key)
             return index
         except OSError as error:
@@ -197,23 +197,6 @@ def _refuse_read_only(folder: Path) -> None:
     """A folder that its mode calls read-only is so for root, too, who could write there."""
     if not folder.stat().st_mode & 0o222:
         raise PermissionError(13, os.strerror(13))
-
-
-@contextlib.contextmanager
-def _atomically(path: Path) -> Iterator[BinaryIO]:
-    """A file that is there whole or not at all."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as handle:
-        try:
-            yield handle
-            handle.flush()
-            os.fsync(handle.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            os.chmod(handle.name, 0o666 & ~umask)
-            os.replace(handle.name, path)
-        except BaseException:
-            os.unlink(handle.name)
-            raise
 
 
 def _write(handle: BinaryIO, file: Path, key: dict) -> None:

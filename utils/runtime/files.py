@@ -30,7 +30,7 @@ def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
         temporary = None
         _sync_folder(path.parent)
     except OSError as error:
-        if error.filename in (None, temporary) or Path(str(error.filename)).parent == path.parent:
+        if error.filename is None or Path(error.filename).name.startswith(f".{path.name}."):
             error.filename, error.filename2 = str(path), None
         raise
     finally:
