@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from utils.data.augmentation import TrainTransform, WholeFrame
-from utils.data.images import read_header, read_picture
+from utils.data.image_headers import read_header
+from utils.data.image_types import BadHeader, ImageHeader
+from utils.data.images import read_picture
 
 
 def write_jpeg(path, image: np.ndarray, orientation: int | None = None, order: str = "<"):
@@ -69,12 +71,12 @@ def test_colours_are_red_green_blue(tmp_path):
 
 
 def test_headers(tmp_path):
-    assert read_header(write_jpeg(tmp_path / "a.jpg", smooth(30, 50), 6).read_bytes()) == (30, 50, 6)
-    assert read_header(write_jpeg(tmp_path / "a.jpg", smooth(30, 50), 99).read_bytes()) == (30, 50, 1)
-    assert read_header(cv2.imencode(".png", smooth(30, 50))[1].tobytes()) == (30, 50, 1)
-    assert read_header(cv2.imencode(".bmp", smooth(30, 50))[1].tobytes()) is None
+    for orientation, expected in ((6, 6), (99, 1)):
+        header = read_header(write_jpeg(tmp_path / "a.jpg", smooth(30, 50), orientation).read_bytes())
+        assert header == ImageHeader("JPEG", 30, 50, expected)
     for content in (b"", b"\xff\xd8", b"\xff\xd8\xff\xe1\0", b"\x89PNG", b"\xff\xd8\xff\xe0\xff\xff"):
-        assert read_header(content) is None
+        with pytest.raises(BadHeader):
+            read_header(content)
 
 
 def test_photographs_reduced(real_data):

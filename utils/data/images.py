@@ -1,7 +1,7 @@
-"""Reading pictures: a whole RGB array or one clear reason why not."""
+"""Pictures: an RGB array of the whole picture, or one clear reason why there is none."""
 
 import math
-import struct
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -9,14 +9,48 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-MAX_PIXELS = 100_000_000
-"""A JPEG or PNG that claims more is left out before it fills the memory (300 MB as RGB)."""
+from utils.data.image_headers import ends_at_once, is_whole, kind_of, read_header
+from utils.data.image_types import BadHeader, ImageHeader, ReadOptions
+from utils.runtime.inputs import foreign_type, open_regular, read_regular
 
-_TAIL_BYTES = 1 << 16
-_IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.11 has it, and saves a copy of the picture
+_COMMON_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
+_RARE_SUFFIXES = {".gif", ".jp2", ".j2k", ".avif", ".pbm", ".pgm", ".ppm", ".pnm", ".pam", ".ras", ".sr"}
+IMAGE_SUFFIXES = _COMMON_SUFFIXES | _RARE_SUFFIXES
+"""Of the files in a folder that are taken for pictures. The first bytes of a file decide how it is read."""
+
+_UNREAD_FORMATS = {
+    ".heic",
+    ".heif",
+    ".jxl",
+    ".jxr",
+    ".jpx",
+    ".jpf",
+    ".svg",
+    ".psd",
+    ".tga",
+    ".pcx",
+    ".ico",
+    ".exr",
+    ".hdr",
+    ".pfm",
+}
+_RAW_PHOTOGRAPHS = {".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".orf", ".rw2"}
+OTHER_IMAGE_SUFFIXES = _UNREAD_FORMATS | _RAW_PHOTOGRAPHS
+"""Of pictures that cannot be read: they are counted, not passed over in silence."""
+
+READABLE = "JPEG, PNG, BMP, TIFF, WebP, GIF, JPEG 2000, AVIF, Netpbm or Sun raster"
+
+_HEAD_BYTES = 1 << 16
+_TAIL_BYTES = 64
+_IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.11 has it; it saves a copy of the picture
 _WHOLE = cv2.IMREAD_COLOR if _IN_RGB is None else _IN_RGB
 _REDUCED = {2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4, 8: cv2.IMREAD_REDUCED_COLOR_8}
+_TURNED_HERE = {"PNG", "WebP", "AVIF"}
+"""Formats whose orientation OpenCV applies in some versions, or in some modes of reading, only."""
+_STRIP_PIXELS = 1 << 20
+
+if "OPENCV_LOG_LEVEL" not in os.environ:  # what is damaged is counted here, not reported by OpenCV line by line
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
 class UnreadableImage(Exception):
@@ -24,152 +58,163 @@ class UnreadableImage(Exception):
 
 
 class Picture(NamedTuple):
-    """A picture at its own size, or smaller by a whole factor."""
+    """A picture at its own size, or reduced by a whole factor."""
 
     image: np.ndarray
-    """(ceil(height / reduced), ceil(width / reduced), 3) uint8 RGB, turned by its EXIF orientation."""
+    """(ceil(height / reduced), ceil(width / reduced), 3) uint8 RGB, its EXIF orientation applied."""
     size: tuple[int, int]
-    """Height and width at its own size, turned, too."""
+    """Height and width at its own size, orientation applied."""
     reduced: int
-    """Its pixel (x, y) lies at (x + 0.5) / reduced - 0.5 in `image`."""
+    """The picture's pixel (x, y) has the position (x + 0.5) / reduced - 0.5 in `image`."""
 
 
-class ImageHeader(NamedTuple):
-    """What a JPEG's or PNG's first bytes claim. height, width: as stored."""
-
-    height: int
-    width: int
-    orientation: int = 1
-    """EXIF's: 1 as it is, 5 to 8 with the axes exchanged."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of the turned picture."""
-        return (self.width, self.height) if self.orientation >= 5 else (self.height, self.width)
+def read_image(path: str | Path, options: ReadOptions = ReadOptions()) -> np.ndarray:  # noqa: B008 (immutable)
+    """Return (H, W, 3) uint8 RGB, EXIF orientation applied. Raises `UnreadableImage`."""
+    return read_picture(path, options=options).image
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB, turned by its EXIF orientation. Raises `UnreadableImage`."""
-    return read_picture(path).image
+def read_picture(
+    path: str | Path,
+    shrinkage: Callable[[int, int], float] | None = None,
+    options: ReadOptions = ReadOptions(),  # noqa: B008 (immutable)
+) -> Picture:
+    """Return the picture, decoded to 8-bit RGB; a JPEG may be decoded at a reduced size.
 
-
-def read_picture(path: str | Path, shrinkage: Callable[[int, int], float] | None = None) -> Picture:
-    """The picture, from a JPEG as much smaller as the decoder can make it. Raises `UnreadableImage`.
-
-    shrinkage: (height, width) -> how many of the picture's pixels go to one of the result's, at least.
+    shrinkage: (height, width) -> how many of the picture's pixels make one of the result's, at least. options: the
+    largest number of pixels, and what transparent pictures are composited onto. Raises `UnreadableImage`.
     """
     try:
-        data = np.frombuffer(Path(path).read_bytes(), np.uint8)
-    except (OSError, ValueError) as error:
+        data = read_regular(path)
+        header = _check(data, options)
+        reduced = _reduction(header, shrinkage) if shrinkage and header.kind == "JPEG" else 1
+        if reduced > 1:
+            image = _decode(data, _REDUCED[reduced], header)
+            if image.shape[:2] == tuple(math.ceil(side / reduced) for side in header.size):
+                return Picture(image, header.size, reduced)
+        image = _decode_composited(data, header, options.background) if header.alpha else None
+        if image is None:
+            image = _decode_opaque(data, header)
+        return Picture(image, image.shape[:2], 1)
+    except (OSError, ValueError) as error:  # ValueError: BadHeader, a name with a zero byte
         raise UnreadableImage(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    if problem := _broken_bytes(data[:16].tobytes(), data[-_TAIL_BYTES:].tobytes()):
-        raise UnreadableImage(f"{path}: {problem}")
-    header = read_header(data.data)
-    if header and header.height * header.width > MAX_PIXELS:
-        raise UnreadableImage(f"{path}: {header.width}x{header.height} pixels; at most {MAX_PIXELS} are read")
-    reduced = _reduction(header, shrinkage) if header and shrinkage and data[0] == 0xFF else 1
-    if reduced > 1:
-        image = _decode(path, data, _REDUCED[reduced])
-        if image.shape[:2] == tuple(math.ceil(side / reduced) for side in header.size):
-            return Picture(image, header.size, reduced)
-    image = _decode(path, data, _WHOLE)
-    return Picture(image, image.shape[:2], 1)
+    except MemoryError:
+        raise UnreadableImage(f"{path}: too large for the memory; lower --max-pixels") from None
 
 
-def _decode(path: str | Path, data: np.ndarray, how: int) -> np.ndarray:
+def image_problem(path: str | Path, options: ReadOptions = ReadOptions()) -> str | None:  # noqa: B008 (immutable)
+    """Return why the file is no whole picture; None if it looks fine. Most files are judged by their ends alone."""
     try:
-        image = cv2.imdecode(data, how)
-    except (cv2.error, MemoryError) as error:  # such as more pixels than OpenCV's limit
-        raise UnreadableImage(f"{path}: {getattr(error, 'err', None) or 'too large for the memory'}") from None
+        with open_regular(path) as file:
+            head = file.read(_HEAD_BYTES)
+            size = file.seek(0, 2)
+            file.seek(max(size - _TAIL_BYTES, 0))
+            if len(head) < size and _is_fine_at_once(head, file.read(), options):
+                return None
+            file.seek(0)
+            _check(file.read(), options)
+            return None
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+
+
+def _is_fine_at_once(head: bytes, tail: bytes, options: ReadOptions) -> bool:
+    try:
+        header = read_header(head)
+    except BadHeader:  # perhaps further back
+        return False
+    return header.height * header.width <= options.max_pixels and ends_at_once(header, tail)
+
+
+def _check(data: bytes, options: ReadOptions) -> ImageHeader:
+    """Return the header of a whole picture of a permitted size. Raises `BadHeader`."""
+    if not data:
+        raise BadHeader("the file is empty")
+    if kind_of(data) is None:
+        foreign = foreign_type(data[:64])
+        raise BadHeader(f"not a picture but {foreign}" if foreign else f"not a picture ({READABLE})")
+    header = read_header(data)
+    if header.height * header.width > options.max_pixels:
+        limit = f"at most {options.max_pixels} are read (--max-pixels)"
+        raise BadHeader(f"{header.width}x{header.height} pixels; {limit}")
+    if header.alpha == "unreadable":
+        raise BadHeader("a grey TIFF with transparency, which OpenCV does not read; save it as PNG")
+    if not ends_at_once(header, data[-_TAIL_BYTES:]) and not is_whole(header, data):
+        raise BadHeader("the file is cut off")
+    return header
+
+
+def _decode(data: bytes, how: int, header: ImageHeader) -> np.ndarray:
+    """Decode by OpenCV to RGB, or in the file's own channels for IMREAD_UNCHANGED. Raises `BadHeader`."""
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), how)
+    except cv2.error as error:  # such as more pixels than OpenCV's limit
+        raise BadHeader(f"OpenCV {cv2.__version__} does not decode this {header.kind} file ({error.err})") from None
     if image is None:
-        raise UnreadableImage(f"{path}: not a picture that OpenCV can read")
-    return image if how == _IN_RGB else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+        raise BadHeader(
+            f"OpenCV {cv2.__version__} does not decode this {header.kind} file: it is damaged, or of a kind that this "
+            "version does not know; save it as PNG or JPEG"
+        )
+    if how == cv2.IMREAD_UNCHANGED or (_IN_RGB is not None and how & _IN_RGB == _IN_RGB):
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def _decode_opaque(data: bytes, header: ImageHeader) -> np.ndarray:
+    if header.kind not in _TURNED_HERE:
+        return _decode(data, _WHOLE, header)
+    return _turn(_decode(data, _WHOLE | cv2.IMREAD_IGNORE_ORIENTATION, header), header.orientation)
+
+
+def _decode_composited(data: bytes, header: ImageHeader, background: tuple[int, int, int]) -> np.ndarray | None:
+    """Decode a picture that may be transparent, onto the background; None if the file has no transparency."""
+    image = _decode(data, cv2.IMREAD_UNCHANGED, header)
+    if image.dtype not in (np.uint8, np.uint16):
+        return None
+    full = np.iinfo(image.dtype).max
+    if image.ndim == 2 and header.transparent_grey is not None:
+        alpha = np.where(image == header.transparent_grey, 0, full).astype(image.dtype)
+    elif image.ndim == 3 and image.shape[2] == 4:
+        alpha = image[..., 3]
+    else:
+        return None
+    if image.dtype == np.uint8 and image.ndim == 3:
+        picture = cv2.cvtColor(image, cv2.COLOR_BGRA2RGB)
+    else:
+        picture = _decode(data, _WHOLE | cv2.IMREAD_IGNORE_ORIENTATION, header)
+    if alpha.min() < full:
+        _composite(picture, alpha, background, premultiplied=header.alpha == "premultiplied")
+    return _turn(picture, header.orientation) if header.kind in _TURNED_HERE else picture
+
+
+def _composite(picture: np.ndarray, alpha: np.ndarray, background: tuple[int, int, int], premultiplied: bool) -> None:
+    """Blend (H, W, 3) uint8 with the background, in place. alpha: (H, W) uint8 or uint16."""
+    rows = max(_STRIP_PIXELS // picture.shape[1], 1)
+    full, behind = float(np.iinfo(alpha.dtype).max), np.array(background, np.float32)
+    for top in range(0, len(picture), rows):
+        strip = picture[top : top + rows]
+        share = alpha[top : top + rows, :, None].astype(np.float32) / full
+        colour = strip if premultiplied else strip * share
+        strip[:] = np.clip(np.rint(colour + (1 - share) * behind), 0, 255)
+
+
+def _turn(image: np.ndarray, orientation: int) -> np.ndarray:
+    """Apply an EXIF orientation."""
+    if orientation in {5, 7}:
+        image = cv2.transpose(image)
+    rotation = {3: cv2.ROTATE_180, 6: cv2.ROTATE_90_CLOCKWISE, 7: cv2.ROTATE_180, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
+    if orientation in rotation:
+        return cv2.rotate(image, rotation[orientation])
+    return cv2.flip(image, 1 if orientation == 2 else 0) if orientation in {2, 4} else image
 
 
 def _reduction(header: ImageHeader, shrinkage: Callable[[int, int], float]) -> int:
-    """1, 2, 4 or 8. A turned picture has its last, partial pixels first: it has to divide evenly."""
+    """Return 1, 2, 4 or 8. The last, partial pixels of a turned picture come first: its size has to be a multiple."""
     wanted = shrinkage(*header.size)
     for factor in sorted(_REDUCED, reverse=True):
         even = header.height % factor == header.width % factor == 0
         if factor <= wanted and (even or header.orientation == 1):
             return factor
     return 1
-
-
-def read_header(data: bytes | memoryview) -> ImageHeader | None:
-    """Size and orientation of a JPEG or PNG; None if its first bytes don't say."""
-    try:
-        if data[:4] == b"\x89PNG":
-            width, height = struct.unpack_from(">II", data, 16)
-            return ImageHeader(height, width)
-        return _jpeg_header(data) if data[:2] == b"\xff\xd8" else None
-    except (struct.error, IndexError):
-        return None
-
-
-def _jpeg_header(data: bytes | memoryview) -> ImageHeader | None:
-    """From the segments before the first scan (ITU T.81, annex B)."""
-    at, orientation = 2, 1
-    while data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif marker == 0x01 or 0xD0 <= marker <= 0xD7:  # without a length
-            at += 2
-        elif marker in (0xD9, 0xDA):
-            return None
-        elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            return ImageHeader(*struct.unpack_from(">HH", data, at + 5), orientation)
-        else:
-            (length,) = struct.unpack_from(">H", data, at + 2)
-            segment = bytes(data[at + 4 : at + 2 + length])
-            if marker == 0xE1 and segment.startswith(b"Exif\0\0"):
-                orientation = _exif_orientation(segment[6:])
-            at += 2 + length
-    return None
-
-
-def _exif_orientation(tiff: bytes) -> int:
-    """Tag 0x0112 of the first directory; 1 if it isn't there."""
-    order = {b"II": "<", b"MM": ">"}.get(tiff[:2])
-    if not order:
-        return 1
-    try:
-        (start,) = struct.unpack_from(f"{order}I", tiff, 4)
-        (count,) = struct.unpack_from(f"{order}H", tiff, start)
-        for number in range(count):
-            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", tiff, start + 2 + 12 * number)
-            if tag == 0x0112 and kind == 3:
-                return value if 1 <= value <= 8 else 1
-    except struct.error:
-        pass
-    return 1
-
-
-def image_problem(path: str | Path) -> str | None:
-    """Why the file is no whole picture, from its first and last bytes; None if it looks fine."""
-    try:
-        with open(path, "rb") as file:
-            head = file.read(16)
-            file.seek(0, 2)
-            file.seek(-min(file.tell(), _TAIL_BYTES), 2)
-            return _broken_bytes(head, file.read())
-    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-        return getattr(error, "strerror", None) or str(error)
-
-
-def _broken_bytes(head: bytes, tail: bytes) -> str | None:
-    if not head:
-        return "the file is empty"
-    if head.startswith(b"\xff\xd8"):  # JPEG: the end marker has to follow the last scan's start
-        whole = tail.endswith(b"\xff\xd9") or tail.rfind(b"\xff\xd9") > tail.rfind(b"\xff\xda")
-    elif head.startswith(b"\x89PNG"):
-        whole = b"IEND" in tail
-    elif head[:2] in (b"BM", b"II", b"MM") or head[:4] == b"RIFF":  # BMP, TIFF, WebP
-        whole = True
-    else:
-        return "not a picture (JPEG, PNG, BMP, TIFF or WebP)"
-    return None if whole else "the file is cut off"
 
 
 def write_image(path, image: np.ndarray) -> None:
