@@ -49,7 +49,7 @@ def open_ours(path: str, score_threshold: float, _threads: int) -> Contender:
     detector = Detector(model, score_threshold=score_threshold)
 
     def detect(image: np.ndarray) -> np.ndarray:
-        detector.view = WholeFrame(min(image.shape[:2]))
+        detector.transform = WholeFrame(min(image.shape[:2]))
         return detector.detect(image)[0]
 
     return _of_network(detect, model, Path(path))

@@ -51,9 +51,9 @@ def main() -> None:
 
 def score_map(detector, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Probabilities of text, enlarged to the picture's size (height, width)."""
-    view = detector.view(image)
-    scores = detector.predict([view]).confidence[0, 0].sigmoid().cpu().numpy()
-    height, width = (side // STRIDE for side in view.size)
+    network_input = detector.transform(image)
+    scores = detector.predict([network_input]).confidence[0, 0].sigmoid().cpu().numpy()
+    height, width = (side // STRIDE for side in network_input.size)
     return cv2.resize(scores[:height, :width], size[::-1], interpolation=cv2.INTER_LINEAR)
 
 

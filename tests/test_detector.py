@@ -88,9 +88,9 @@ class TestDetector:
     def test_a_batch_gives_what_its_images_give(self, detector):
         rng = np.random.default_rng(0)
         images = [rng.integers(0, 256, (size, 120, 3), np.uint8) for size in (96, 96, 130)]
-        views = [detector.view(image) for image in images]
-        for number, maps in enumerate(zip(*detector.predict(views[:2]), strict=True)):
-            for together, alone in zip(maps, detector.predict(views[number : number + 1]), strict=True):
+        inputs = [detector.transform(image) for image in images]
+        for number, maps in enumerate(zip(*detector.predict(inputs[:2]), strict=True)):
+            for together, alone in zip(maps, detector.predict(inputs[number : number + 1]), strict=True):
                 assert torch.allclose(together, alone[0], atol=1e-2, rtol=1e-3)
         assert len(detector.detect_batch(images)) == 3
 
@@ -140,7 +140,7 @@ class TestPictures:
             image.convert({"cmyk": "CMYK", "rgba": "RGBA", "palette": "P"}[path.stem]).save(path, quality=95)
         expected = np.stack([colours[..., 0]] * 3, 2) if name == "grey16.png" else colours
         seen = []
-        monkeypatch.setattr(detector, "view", lambda picture: seen.append(picture) or WholeFrame(96)(picture))
+        monkeypatch.setattr(detector, "transform", lambda picture: seen.append(picture) or WholeFrame(96)(picture))
         detector.detect(path)
         difference = np.abs(seen[0].astype(int) - expected)
         assert difference[5:15, 5:25].max() <= (50 if name == "palette.png" else 4)

@@ -1,10 +1,10 @@
-"""Network output -> word quads: threshold, merge candidates that tell the same, non-maximum suppression.
+"""Network output -> word quads: score threshold, merging of near-duplicate candidates, non-maximum suppression.
 
-Merging is by locality first, as in EAST's locality-aware NMS (Zhou et al. 2017, section 3.6): neighbours in a map's
-row whose boxes nearly agree become one, weighted by their scores. Here that is one pass over all rows at once; then,
-from the heaviest on, each box takes in all those that nearly agree with it. A box's weight is the sum of its cells'
-scores. Of words that overlap, the heavier one stays, as there; a word's score is the mean of its cells' scores,
-weighted by themselves, so that it stays a probability.
+Every text cell predicts a word box. As in EAST's locality-aware NMS (Zhou et al. 2017, section 3.6), near-duplicate
+boxes of neighbouring cells in a row are merged first, weighted by their scores; here, all rows are merged in one pass.
+Then each box, in order of decreasing weight, is merged with all its near duplicates. The weight of a box is the sum of
+its cells' scores. Of overlapping words, the one with the largest weight is kept, as in EAST. The score of a word is
+the mean of its cells' scores, weighted by these scores, so it remains a probability.
 """
 
 import math
@@ -19,10 +19,21 @@ from utils.geometry import bounding_boxes, least_iou, pairwise_iou, signed_areas
 from utils.maps import STRIDE, Prediction
 
 SCORE_THRESHOLD = 0.5
-"""Default least probability of a cell that counts as text."""
+"""Default lowest probability of a text cell."""
 
 NMS_THRESHOLD = 0.2
-"""Default IoU above which the lighter of two words goes."""
+"""Default IoU of two words above which the one with the smaller weight is removed."""
+
+MERGE_THRESHOLD = 0.8
+"""IoU above which candidates are near duplicates and are merged. Less accurate candidates would blur the corners of
+the word; suppression removes them."""
+
+MAX_BOXES = 5000
+"""Limit on the boxes after the merging of rows; those with the smallest weights are dropped. Frames have a few
+hundred, but noise can have any number."""
+
+_HEADS_AT_ONCE = 32
+"""Group heads that are compared with the other boxes in one step."""
 
 
 class Thresholds(NamedTuple):
@@ -31,27 +42,18 @@ class Thresholds(NamedTuple):
     score: float = SCORE_THRESHOLD
     """Lowest probability of a text cell, 0 to 1."""
     nms: float = NMS_THRESHOLD
-    """IoU of two words above which the lighter one is removed."""
-
-
-MERGE_THRESHOLD = 0.8
-"""Candidates with more IoU than this are merged. Those that tell less well of a word would blur its corners: they
-are left to the suppression."""
-
-MAX_BOXES = 5000
-"""Rows' boxes beyond this many are dropped, the lightest first. Frames have some hundred, noise any number."""
-
-_HEADS_AT_ONCE = 32
+    """IoU of two words above which the one with the smaller weight is removed, 0 to 1."""
 
 
 def decode(
     prediction: Prediction, score_threshold: float = SCORE_THRESHOLD, nms_threshold: float = NMS_THRESHOLD
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Per image: word quads (K, 4, 2) float32, clockwise from top-left in the input's pixels, and scores (K,).
+    """For each image: word quads (K, 4, 2) float32, clockwise from top-left in input pixels, and scores (K,) float32.
 
-    score_threshold: smallest probability (0 to 1) of a cell that counts as text. nms_threshold: of two
-    words with more IoU than this, the lighter one goes. Best score first; nothing found gives
-    (0, 4, 2) and (0,). Cells with a NaN or an infinite logit, distance or angle count as no text.
+    The best score comes first. An image without words gives (0, 4, 2) and (0,).
+
+    score_threshold: lowest probability (0 to 1) of a text cell. nms_threshold: of two words with a larger IoU, the
+    one with the smaller weight is removed. Cells with a NaN or infinite logit, distance or angle are no text.
     """
     results = []
     for cells in _text_cells(prediction, score_threshold):
@@ -63,12 +65,11 @@ def decode(
 
 
 def _text_cells(prediction: Prediction, score_threshold: float) -> Iterator[tuple[np.ndarray, ...]]:
-    """Per image: x (K,), y (K,), quads (K, 4, 2), scores (K,) of the text cells, row by row.
+    """For each image: x (K,), y (K,), quads (K, 4, 2) and scores (K,) of the text cells, row by row.
 
-    Only their distances and angles are brought over from the prediction's device, and only their logits
-    become probabilities.
+    Distances and angles are copied from the prediction's device for these cells only.
     """
-    # The logit of a little less than the threshold: the probabilities themselves are compared below.
+    # The logit of slightly less than the threshold; the probabilities are compared exactly below.
     least = _logit(min(max(score_threshold - 1e-4, 1e-9), 1 - 1e-6))
     for logits, distances, angles in zip(*(maps.detach() for maps in prediction), strict=True):
         logits = logits[0].float().cpu().numpy()
@@ -81,10 +82,10 @@ def _text_cells(prediction: Prediction, score_threshold: float) -> Iterator[tupl
 
 
 def _gather(maps: torch.Tensor, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """(C, h, w) on any device -> (C, K) at those cells. On the CPU by numpy, which does not wake torch's threads."""
+    """Maps (C, h, w) on any device -> (C, K) at these cells. On the CPU, numpy avoids the cost of torch's threads."""
     if maps.device.type == "cpu":
         return maps.float().numpy()[:, y, x]
-    y, x = (torch.from_numpy(places).to(maps.device) for places in (y, x))
+    y, x = (torch.from_numpy(indices).to(maps.device) for indices in (y, x))
     return maps[:, y, x].float().cpu().numpy()
 
 
@@ -107,16 +108,17 @@ def restore_quads(x: np.ndarray, y: np.ndarray, distances: np.ndarray, angles: n
 def merge_rows(
     x: np.ndarray, y: np.ndarray, quads: np.ndarray, scores: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbouring cells' rectangles (in row order) that nearly agree -> quads (R, 4, 2), scores (R,), weights (R,).
+    """Merge near-duplicate rectangles of neighbouring cells in a row: quads (R, 4, 2), scores (R,), weights (R,).
 
-    Quads and scores are means weighted by the scores; a weight is the sum of the scores.
+    Quads and scores are means weighted by the cells' scores; a weight is the sum of the scores. x, y, quads, scores:
+    of the cells, row by row.
     """
     if not len(quads):
         return quads, scores, scores
     linked = (np.diff(x) == 1) & (np.diff(y) == 0)
-    unsure = linked.copy()
-    unsure[linked] = least_iou(quads[:-1][linked], quads[1:][linked]) <= MERGE_THRESHOLD + 1e-6
-    linked[unsure] = pairwise_iou(quads[:-1][unsure], quads[1:][unsure]) > MERGE_THRESHOLD
+    undecided = linked.copy()
+    undecided[linked] = least_iou(quads[:-1][linked], quads[1:][linked]) <= MERGE_THRESHOLD + 1e-6
+    linked[undecided] = pairwise_iou(quads[:-1][undecided], quads[1:][undecided]) > MERGE_THRESHOLD
     starts = np.flatnonzero(np.r_[True, ~linked])
     weights = np.add.reduceat(scores, starts)
     quads = np.add.reduceat(quads * scores[:, None, None], starts) / weights[:, None, None]
@@ -126,14 +128,14 @@ def merge_rows(
 def merge_words(
     quads: np.ndarray, scores: np.ndarray, weights: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """From the heaviest on, each box takes in those that nearly agree with it.
+    """Merge each box, in order of decreasing weight, with its near duplicates.
 
-    Returns quads (W, 4, 2) and scores (W,), means by weight, and weights (W,), sums.
+    Returns quads (W, 4, 2) and scores (W,), which are means by weight, and weights (W,), which are sums.
     """
     order = np.argsort(-weights, kind="stable")[:MAX_BOXES]
     quads, scores, weights = quads[order], scores[order], weights[order]
-    word = _greedy_groups(quads, MERGE_THRESHOLD)
-    _, word = np.unique(word, return_inverse=True)
+    heads = _greedy_groups(quads, MERGE_THRESHOLD)
+    _, word = np.unique(heads, return_inverse=True)
     totals = np.bincount(word, weights)
     columns = np.column_stack([quads.reshape(-1, 8), scores]).T * weights
     means = np.stack([np.bincount(word, column) for column in columns], 1) / totals[:, None]
@@ -141,29 +143,31 @@ def merge_words(
 
 
 def suppress(quads: np.ndarray, priority: np.ndarray, threshold: float) -> np.ndarray:
-    """Standard non-maximum suppression on polygons, highest priority first -> indices (K,) of what stays, in order."""
+    """Non-maximum suppression of quads (N, 4, 2): indices (K,) of the quads to keep, highest priority (N,) first."""
     order = np.argsort(-priority, kind="stable")
     return order[np.unique(_greedy_groups(quads[order], threshold))]
 
 
 def _greedy_groups(quads: np.ndarray, threshold: float) -> np.ndarray:
-    """(N, 4, 2) -> (N,) the head of each one's group: in order, what is still free becomes the head of all
-    free ones that have more IoU with it than the threshold.
+    """(N, 4, 2) -> (N,) index of the head of each quad's group.
+
+    In order, each quad without a group becomes the head of a group with all other quads without a group whose IoU
+    with it is above the threshold.
     """
     heads = np.full(len(quads), -1)
     boxes, areas = bounding_boxes(quads), signed_areas(quads)
     rectangles = shapely.box(*boxes.T)
     tree = shapely.STRtree(rectangles)
     while len(free := np.flatnonzero(heads < 0)):
-        # The next few with what is free, not all with all: the first ones of a word take most of it in.
+        # A few heads at a time, not all pairs: the first head of a word takes most of its quads.
         few = free[:_HEADS_AT_ONCE]
-        number, second = tree.query(rectangles[few])  # in the order of few
+        number, second = tree.query(rectangles[few])  # sorted by `number`
         later = (second > few[number]) & (heads[second] < 0)
         first, second = few[number[later]], second[later]
-        # Their intersection is no larger than that of their bounding boxes, nor than the smaller of the two.
+        # An upper bound of the intersection: that of the bounding boxes, and the smaller of the two areas.
         sides = np.minimum(boxes[first, 2:], boxes[second, 2:]) - np.maximum(boxes[first, :2], boxes[second, :2])
-        most = np.minimum(sides[:, 0] * sides[:, 1], np.minimum(areas[first], areas[second]))
-        near = most > threshold * (areas[first] + areas[second] - most)
+        upper_bound = np.minimum(sides[:, 0] * sides[:, 1], np.minimum(areas[first], areas[second]))
+        near = upper_bound > threshold * (areas[first] + areas[second] - upper_bound)
         first, second = first[near], second[near]
         hit = pairwise_iou(quads[first], quads[second]) > threshold
         first, second = first[hit], second[hit]

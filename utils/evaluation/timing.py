@@ -46,13 +46,13 @@ def time_stages(
         clock = [time.perf_counter()]
         images = [read_image(path) for path in itertools.islice(endless, batch_size)]
         clock.append(time.perf_counter())
-        views = [detector.view(image) for image in images]
+        inputs = [detector.transform(image) for image in images]
         clock.append(time.perf_counter())
-        prediction = detector.predict(views)
+        prediction = detector.predict(inputs)
         if detector.device.type == "cuda":
             torch.cuda.synchronize(detector.device)
         clock.append(time.perf_counter())
-        words_in_frames(prediction, views, detector.thresholds)
+        words_in_frames(prediction, inputs, detector.thresholds)
         clock.append(time.perf_counter())
         stages.append([1000 * (end - begin) / batch_size for begin, end in itertools.pairwise(clock)])
     warm = stages[2:]
