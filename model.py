@@ -23,18 +23,24 @@ from utils.network.origin import Origin
 from utils.network.state_dicts import canonical_names, read_weights
 
 INITIAL_DISTANCE = 40.0
-"""Input pixels: a fresh network's distances, nearer to a word's than the middle of their range."""
+"""Distances, in input pixels, that a new network predicts: closer to those of words than the middle of the range."""
 
 INITIAL_SCORE = 0.1
-"""A fresh network's probability of text."""
+"""Probability of text that a new network predicts."""
 
 
 class FOTSModel(TextNetwork):
-    """The network at the original's widths, or at those of a channel plan (see `model_pruned`).
+    """The detection network, at the original widths or at those of a channel plan (see `model_pruned`).
 
-    backbone_weights: "imagenet" (torchvision's, downloaded once), "none", or the path of a ResNet-34
-    state dict. Raises `UserError` if they cannot be had.
+    `network(images)` maps (N, 3, H, W) float32 to a `utils.maps.Prediction`.
+
+    backbone_weights: "imagenet" (torchvision's, downloaded once), "none", or the path of a ResNet-34 state dict.
+    Raises `UserError` if the weights cannot be loaded.
     """
+
+    confidence: nn.Sequential
+    distances: nn.Sequential
+    angle: nn.Sequential
 
     def __init__(self, backbone_weights: str = "none", *, plan: Mapping[str, int] = ORIGINAL_PLAN):
         super().__init__()
@@ -81,16 +87,15 @@ class FOTSModel(TextNetwork):
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        nn.init.constant_(self.confidence[0].bias, _logit(INITIAL_SCORE))
-        nn.init.constant_(self.distances[0].bias, _logit(INITIAL_DISTANCE / MAX_DISTANCE))
+        _fill_bias(self.confidence, _logit(INITIAL_SCORE))
+        _fill_bias(self.distances, _logit(INITIAL_DISTANCE / MAX_DISTANCE))
 
     def _load_backbone(self, source: str) -> None:
         if source == "imagenet":
-            state = _download_imagenet()
+            state = canonical_names(_download_imagenet())
         else:
-            state = read_weights(source)
-            state = state.get("state_dict", state)
-        state = canonical_names(state)
+            stored = read_weights(source)
+            state = canonical_names(stored.get("state_dict", stored))
         expected = {name for name in self.state_dict() if name.startswith(("conv1.", "encoder"))}
         if set(state) != expected:
             odd = sorted(expected ^ set(state))[0]
@@ -102,7 +107,7 @@ class FOTSModel(TextNetwork):
 
 
 class Decoder(nn.Module):
-    """Squeezes the deeper features, brings them to the encoder map's size and puts them behind it."""
+    """Squeezes the deeper features, resizes them to the encoder map and concatenates them to it."""
 
     def __init__(self, in_channels: int, squeeze_channels: int):
         super().__init__()
@@ -119,7 +124,7 @@ def _convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Seq
 
 
 def _encoder_stage(plan: Mapping[str, int], before: str, stage: str, stride: int) -> nn.Sequential:
-    """A ResNet-34 stage of torchvision's blocks; `before` and `stage` name the streams it joins."""
+    """A ResNet-34 stage of torchvision's blocks, from the channel group `before` to the channel group `stage`."""
     count = sum(group.startswith(f"{stage}.") for group in plan)
     blocks = []
     for number in range(count):
@@ -131,7 +136,7 @@ def _encoder_stage(plan: Mapping[str, int], before: str, stage: str, stride: int
             shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
             downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
         block = BasicBlock(in_channels, out_channels, block_stride, downsample)
-        if inner != out_channels:  # torchvision's block has one width; a plan may narrow the inner one
+        if inner != out_channels:  # a channel plan can make the inner width smaller; torchvision's block has one width
             block.conv1 = nn.Conv2d(in_channels, inner, 3, block_stride, 1, bias=False)
             block.bn1 = nn.BatchNorm2d(inner)
             block.conv2 = nn.Conv2d(inner, out_channels, 3, 1, 1, bias=False)
@@ -143,11 +148,17 @@ def _download_imagenet() -> dict[str, torch.Tensor]:
     weights = torchvision.models.ResNet34_Weights.IMAGENET1K_V1
     try:
         return weights.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:  # URLError is an OSError; a wrong hash is a RuntimeError
+    except (OSError, RuntimeError) as error:  # URLError is an OSError; a hash mismatch is a RuntimeError
         raise UserError(
             f"ImageNet weights could not be downloaded from {weights.url} ({error}); fetch that file on another "
-            "machine and give its path as --backbone-weights, or start from noise with --backbone-weights none"
+            "machine and give its path as --backbone-weights, or start from random weights: --backbone-weights none"
         ) from None
+
+
+def _fill_bias(head: nn.Sequential, value: float) -> None:
+    conv = head[0]
+    assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+    nn.init.constant_(conv.bias, value)
 
 
 def _logit(share: float) -> float:

@@ -1,4 +1,4 @@
-"""The pruned network: the original's graph (`model.FOTSModel`) at the widths of a channel plan.
+"""The pruned network: the graph of `model.FOTSModel` at the widths of a channel plan.
 
 model = FOTSModelPruned(uniform_plan(0.5))       # utils.network.channels: plans and channel groups
 """
@@ -9,9 +9,9 @@ from model import FOTSModel
 
 
 class FOTSModelPruned(FOTSModel):
-    """plan: channels by channel group, see `utils.network.channels`.
+    """The detection network at the widths of a plan: channels by channel group, see `utils.network.channels`.
 
-    Raises `UserError` for a plan of another network.
+    Raises `UserError` for a plan that does not fit the network.
     """
 
     def __init__(self, plan: Mapping[str, int]):

@@ -1,4 +1,4 @@
-"""The table that compares several measurements.
+"""Print a table that compares several measurements of `test_sample.py`.
 
 python3 -m tools.compare_results demo/original demo/pruned demo/finetuned     # folders with metrics.json
 """
@@ -21,7 +21,7 @@ COLUMNS = {
 
 
 def compare(folders: list[Path]) -> str:
-    """A table of the folders' metrics.json, as `test_sample.py --output-dir` writes them."""
+    """A table with a row for each folder's metrics.json, which `test_sample.py --output-dir` writes."""
     rows = [["", *(title for title, _ in COLUMNS.values())]]
     for folder in folders:
         try:
@@ -32,10 +32,14 @@ def compare(folders: list[Path]) -> str:
     return format_table(rows)
 
 
+def build_parser() -> Parser:
+    parser = Parser(__doc__)
+    parser.add_argument("folders", nargs="+", type=Path, metavar="OUT", help="--output-dir of a test_sample.py run")
+    return parser
+
+
 def main() -> None:
-    parser = Parser("Compare the metrics.json of several test_sample.py runs.")
-    parser.add_argument("folders", nargs="+", type=Path)
-    print(compare(parser.parse_args().folders))
+    print(compare(build_parser().parse_args().folders))
 
 
 if __name__ == "__main__":

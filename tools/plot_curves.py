@@ -1,4 +1,4 @@
-"""Draw the curves of one or several training runs.
+"""Draw the curves of one or more training runs.
 
 python3 -m tools.plot_curves OUT OTHER_OUT --to curves.png
 """
@@ -13,14 +13,14 @@ from utils.training.run_folder import RESULTS
 
 PANELS = {
     "loss": ("train_loss", "val_loss"),
-    "parts of the training loss": ("train_classification", "train_iou", "train_angle"),
+    "terms of the training loss": ("train_classification", "train_iou", "train_angle"),
     "hmean": ("hmean", "precision", "recall"),
     "learning rate": ("lr",),
 }
 
 
 def read_curves(folder: Path) -> dict[str, list[float]]:
-    """The run's results.csv by column."""
+    """The columns of a run's results.csv by name; empty cells are nan."""
     path = folder / RESULTS
     try:
         with open(path, newline="", encoding="utf-8") as file:
@@ -33,7 +33,7 @@ def read_curves(folder: Path) -> dict[str, list[float]]:
 
 
 def draw_curves(folders: list[Path], path: Path) -> None:
-    """One panel for each kind of quantity, one colour a run, one line style a quantity."""
+    """Draw one panel for each group of quantities, with one colour a run and one line style a quantity."""
     import_optional("matplotlib", "drawing curves").use("Agg")
     from matplotlib import pyplot
 
@@ -55,11 +55,15 @@ def draw_curves(folders: list[Path], path: Path) -> None:
     pyplot.close(figure)
 
 
-def main() -> None:
+def build_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="OUT", help="--save-dir of a run")
     option(parser, "--to", Path, Path("curves.png"), "PNG", "the picture to write")
-    args = parser.parse_args()
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     draw_curves(args.folders, args.to)
     print(args.to)
 

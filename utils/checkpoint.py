@@ -1,8 +1,9 @@
-"""Checkpoints: one `.pt` file, written atomically, that loads with `torch.load(weights_only=True)`.
+"""Checkpoints: single `.pt` files, written atomically, that load with `torch.load(weights_only=True)`.
 
-Contents: format (version), model (state dict), plan (channel plan), origin (see `utils.network.origin`), and for a run
-to go on: optimizer, scheduler, scaler, rng, epoch, step, best_score, arguments, metrics. Files of the earlier code
-are read too: a dict with `model_state_dict`, or a bare state dict, pruned or not, with or without `module.`.
+Contents: format (version), model (state dict), plan (channel plan), origin (see `utils.network.origin`). A training
+run adds what it needs to resume: optimizer, scheduler, scaler, rng, epoch, step, best_score, arguments, metrics. Files
+of the earlier code can be read, too: a dict with `model_state_dict`, or a bare state dict, of an original or a pruned
+network, with or without the prefix `module.`.
 """
 
 import errno
@@ -14,35 +15,41 @@ import torch
 from torch import nn
 
 from utils.errors import UserError
+from utils.network.base import TextNetwork
 from utils.network.channels import ORIGINAL_PLAN, plan_of
 from utils.network.origin import Origin
 from utils.network.state_dicts import canonical_names, read_weights
 from utils.runtime.files import atomic_file, link_or_copy
 
 FORMAT = 1
+"""Version of the files that this code writes."""
+
 EARLIER_NAMES = {
     "model_state_dict": "model",
     "optimizer_state_dict": "optimizer",
     "lr_scheduler_state_dict": "scheduler",
 }
+"""Keys of the earlier code's files -> present keys."""
+
 _HYPERPARAMETERS = ("lr", "initial_lr", "betas", "eps", "weight_decay")
-"""What a group of parameters brings along; how the steps are computed is this run's choice."""
+"""Entries of a parameter group that are restored. Others, such as `fused`, are the choice of the current run."""
+
 _UNUSED_CLASSIFIER = (108, 109)
-"""Places of ResNet's classifier among the 144 parameters of the earlier code's optimizer."""
+"""Indices of ResNet's classifier among the 144 parameters of the earlier code's optimizer."""
 
 
-def save_checkpoint(path: str | Path, model: nn.Module, *, weights: nn.Module | None = None, **contents) -> None:
-    """Write model, plan and whatever else the run needs; the old file stays until the new one is whole.
+def save_checkpoint(path: str | Path, network: TextNetwork, *, weights: nn.Module | None = None, **contents) -> None:
+    """Write a network with its plan and origin, and any other contents, atomically. Raises `UserError`.
 
-    weights: where the model's tensors are taken from, if not from itself (an average of them).
+    weights: a module with the tensors to write, such as an average of the network's; by default the network itself.
     """
-    state = {name: tensor.detach().cpu() for name, tensor in (weights or model).state_dict().items()}
-    write_atomically(path, {"format": FORMAT, "model": state, **describe_channels(model), **contents})
+    state = {name: tensor.detach().cpu() for name, tensor in (weights or network).state_dict().items()}
+    write_atomically(path, {"format": FORMAT, "model": state, **describe_channels(network), **contents})
 
 
-def describe_channels(model: nn.Module) -> dict[str, dict]:
-    """What a checkpoint says of its network's channels."""
-    return {"plan": dict(model.plan), "origin": model.origin._asdict()}
+def describe_channels(network: TextNetwork) -> dict[str, dict]:
+    """The entries `plan` and `origin` of a network's checkpoint."""
+    return {"plan": dict(network.plan), "origin": network.origin._asdict()}
 
 
 def write_atomically(path: str | Path, contents: dict) -> None:
@@ -78,12 +85,12 @@ def save_again(path: Path, *others: Path) -> None:
         link_or_copy(path, other)
 
 
-def load_model(path: str | Path) -> tuple[nn.Module, dict]:
-    """The network in eval mode, at its own widths, and the file's other contents by our names.
+def load_model(path: str | Path) -> tuple[TextNetwork, dict]:
+    """A checkpoint's network, in eval mode and at its own widths, and the other contents by their present keys.
 
     Raises `UserError` for a file that is missing, damaged or of another network.
     """
-    # The one place that looks upwards: a checkpoint's type of network is known from its contents alone.
+    # Only here, utils imports the networks: the contents of a checkpoint determine the class of its network.
     from model import FOTSModel
     from model_pruned import FOTSModelPruned
 
@@ -103,66 +110,66 @@ def load_model(path: str | Path) -> tuple[nn.Module, dict]:
             f"{path}: no checkpoint of this network (it holds no tensors by name); check the path"
         ) from None
     try:
-        model = FOTSModel() if plan == ORIGINAL_PLAN else FOTSModelPruned(plan)
-        model.load_state_dict(state)
-        model.origin = Origin.of_file(contents.pop("origin", None), state, plan)
+        network = FOTSModel() if plan == ORIGINAL_PLAN else FOTSModelPruned(plan)
+        network.load_state_dict(state)
+        network.origin = Origin.of_file(contents.pop("origin", None), state, plan)
     except UserError as error:
         raise UserError(f"{path}: no checkpoint of this network ({error})") from None
     except RuntimeError as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines()[1:3])
         raise UserError(f"{path}: no checkpoint of this network ({reason}); check the path") from None
-    return model.eval(), contents
+    return network.eval(), contents
 
 
-def check_pruned(path: str | Path, model: nn.Module, asked: bool) -> None:
-    """Raises `UserError` where `--prune` is given and the network is not pruned, or the other way round."""
-    if model.pruned and not asked:
+def check_pruned(path: str | Path, network: TextNetwork, expected: bool) -> None:
+    """Raise `UserError` if a checkpoint's network is pruned and --prune is not given, or the reverse."""
+    if network.pruned and not expected:
         raise UserError(f"{path}: a pruned network; give --prune with it")
-    if asked and not model.pruned:
+    if expected and not network.pruned:
         raise UserError(f"{path}: not a pruned network; drop --prune, or prune it first with prune.py")
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping) -> str | None:
-    """Load an optimizer's state, ours or the earlier code's. Returns why not, if it does not fit.
+    """Load an optimizer's state from a checkpoint. Returns the reason if it does not fit, else None.
 
-    The earlier code's optimizer also counted ResNet's unused classifier: 144 parameters of which 142 have
-    a state.
+    In files of the earlier code, the optimizer has two more parameters, those of ResNet's unused classifier: 144
+    parameters, of which 142 have a state.
     """
     moments, reason = match_parameters(state, [group["params"] for group in optimizer.param_groups])
     if reason:
         return reason
     own = optimizer.state_dict()
     groups = [
-        ours | {name: theirs[name] for name in _HYPERPARAMETERS if name in theirs}
-        for ours, theirs in zip(own["param_groups"], state["param_groups"], strict=True)
+        group | {name: stored[name] for name in _HYPERPARAMETERS if name in stored}
+        for group, stored in zip(own["param_groups"], state["param_groups"], strict=True)
     ]
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
     for parameter, values in optimizer.state.items():
         for name, value in values.items():
-            if value.shape == parameter.shape:  # fused Adam takes it for granted that their memory is ordered alike
+            if value.shape == parameter.shape:  # fused Adam requires the same memory layout
                 values[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
     return None
 
 
 def match_parameters(state: Mapping, groups: list[list[nn.Parameter]]) -> tuple[dict[int, dict], str | None]:
-    """An optimizer's state by the places of the parameters of these groups; or why it does not fit them.
+    """An optimizer's state by parameter index, and None; or {}, and the reason why it does not fit.
 
-    state: ours or the earlier code's.
+    state: of a checkpoint, also of the earlier code. groups: the optimizer's parameters by group, in order.
     """
     if not isinstance(state, Mapping) or not {"state", "param_groups"} <= state.keys():
-        return {}, "its optimizer state is none"
-    places = [place for group in state["param_groups"] for place in group["params"]]
+        return {}, "it holds no valid optimizer state"
+    indices = [index for group in state["param_groups"] for index in group["params"]]
     parameters = [parameter for group in groups for parameter in group]
-    if len(places) == len(parameters) + len(_UNUSED_CLASSIFIER):
-        places = [place for number, place in enumerate(places) if number not in _UNUSED_CLASSIFIER]
+    if len(indices) == len(parameters) + len(_UNUSED_CLASSIFIER):
+        indices = [index for number, index in enumerate(indices) if number not in _UNUSED_CLASSIFIER]
     if len(groups) != len(state["param_groups"]):
-        return {}, "its optimizer had other groups of parameters (--decay-weights-only)"
-    if len(places) != len(parameters):
-        return {}, f"the optimizer state is for {len(places)} parameters, the network has {len(parameters)}"
+        return {}, "its optimizer had other parameter groups (--decay-weights-only)"
+    if len(indices) != len(parameters):
+        return {}, f"the optimizer state is for {len(indices)} parameters, the network has {len(parameters)}"
     moments = {}
-    for number, (place, parameter) in enumerate(zip(places, parameters, strict=True)):
-        if place in state["state"]:
-            moments[number] = state["state"][place]
+    for number, (index, parameter) in enumerate(zip(indices, parameters, strict=True)):
+        if index in state["state"]:
+            moments[number] = state["state"][index]
             for name, value in moments[number].items():
                 if torch.is_tensor(value) and value.dim() and value.shape != parameter.shape:
                     shapes = f"{tuple(value.shape)} for a parameter of {tuple(parameter.shape)}"
@@ -171,7 +178,7 @@ def match_parameters(state: Mapping, groups: list[list[nn.Parameter]]) -> tuple[
 
 
 def rng_state() -> dict:
-    """The random state of this process, as tensors."""
+    """The states of this process's random number generators, as tensors."""
     return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
 
 

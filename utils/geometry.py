@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 _NEXT = [1, 2, 3, 0]
-_PAIRS_AT_ONCE = 2048  # what they need fits in a core's cache
+_PAIRS_AT_ONCE = 2048  # the intermediate results of so many pairs fit in a core's cache
 
 
 def signed_areas(quads: np.ndarray) -> np.ndarray:
@@ -28,7 +28,7 @@ def _segments_cross(p: np.ndarray, q: np.ndarray, r: np.ndarray, s: np.ndarray) 
 
 
 def _side(p: np.ndarray, q: np.ndarray, point: np.ndarray) -> np.ndarray:
-    """Positive where the point lies right of p -> q on the picture."""
+    """Positive if the point lies to the right of p -> q on the picture."""
     return _cross(q - p, point - p)
 
 
@@ -37,18 +37,18 @@ def _cross(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def sort_around_centre(quads: np.ndarray) -> np.ndarray:
-    """(N, 4, 2) corners in any order -> clockwise on the picture, starting nearest to the first corner."""
+    """(N, 4, 2) corners in any order -> the same corners clockwise on the picture, the first one still first."""
     offsets = quads - quads.mean(1, keepdims=True)
     turn = np.arctan2(offsets[..., 1], offsets[..., 0])
-    turn = (turn - turn[:, :1]) % (2 * np.pi)  # the first corner keeps its place
+    turn = (turn - turn[:, :1]) % (2 * np.pi)  # the first corner stays the first
     return np.take_along_axis(quads, np.argsort(turn, 1, kind="stable")[..., None], 1)
 
 
 class Rectangles(NamedTuple):
-    """N rotated rectangles, by their rotation and their extents along their own two axes."""
+    """N rotated rectangles: rotations, and extents along each rectangle's two axes."""
 
     theta: np.ndarray
-    """(N,) rotation in [-pi/4, pi/4]: the side nearest to horizontal counts as the width."""
+    """(N,) rotation in [-pi/4, pi/4]; the width is the side nearest to horizontal."""
     low: np.ndarray
     """(N, 2) smallest coordinate along the width axis (cos, -sin) and the height axis (sin, cos)."""
     high: np.ndarray
@@ -68,7 +68,7 @@ class Rectangles(NamedTuple):
         """(N, 4, 2) top-left, top-right, bottom-right, bottom-left."""
         along = np.stack([self.low[:, 0], self.high[:, 0], self.high[:, 0], self.low[:, 0]], 1)
         down = np.stack([self.low[:, 1], self.low[:, 1], self.high[:, 1], self.high[:, 1]], 1)
-        with np.errstate(invalid="ignore"):  # an empty rectangle's are nan
+        with np.errstate(invalid="ignore"):  # the corners of an empty rectangle are nan
             return np.stack([along, down], 2) @ self.axes
 
 
@@ -86,14 +86,14 @@ _PAIRS = np.triu_indices(4, 1)
 
 
 def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | np.ndarray | None = None) -> Rectangles:
-    """The smallest rotated rectangle around each quad, or around what of it lies inside a frame.
+    """The smallest rotated rectangle around each quad, or around the part of it inside a frame.
 
     quads: (N, 4, 2). frame: (width, height), or (N, 2) of them, of the rectangle from (0, 0) to which they are cut;
     the quads are then taken as convex. A quad with nothing inside gets an empty rectangle (low > high).
 
-    One side of the smallest rectangle lies along an edge of the shape's convex hull, which is a line
-    through two corners, or the frame's edge. So all those directions are tried, and OpenCV's
-    `minAreaRect`, whose angle has had three meanings, isn't needed.
+    One side of the smallest rectangle lies along an edge of the shape's convex hull, that is, along a line through two
+    corners or along the frame's border. All these directions are tried. OpenCV's `minAreaRect` is not used, because
+    the meaning of its angle has changed twice.
     """
     quads = np.asarray(quads, dtype=np.float64)
     if frame is None:
@@ -109,7 +109,7 @@ def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | np.ndarr
     low = np.where(valid[..., None, None], along, np.inf).min(1)
     high = np.where(valid[..., None, None], along, -np.inf).max(1)
     with np.errstate(invalid="ignore"):
-        best = np.argmin(np.where(valid.any(1)[:, None], (high - low).prod(-1), 0), 1)
+        best = np.argmin(np.where(np.any(valid, 1, keepdims=True), (high - low).prod(-1), 0), 1)
     words = np.arange(len(quads))
     return Rectangles(theta[words, best], low[words, best], high[words, best])
 
@@ -118,7 +118,7 @@ def _corners_in_frame(quads: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, 
     """Candidates for the corners of quad-and-frame intersections: (N, 24, 2) points and (N, 24) validity."""
     ends = quads[:, [1, 2, 3, 0]]
     clockwise = np.where(signed_areas(quads) < 0, -1.0, 1.0)[:, None, None]
-    frame_corners = [[0, 0], [1, 0], [1, 1], [0, 1]] * size[:, None]
+    frame_corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) * size[:, None]
     sides = _side(quads[:, :, None], ends[:, :, None], frame_corners[:, None])  # (N, edge, frame corner)
     borders = np.stack([np.zeros_like(size), size], 2)[:, None]  # (N, 1, axis, border)
     steps = ends - quads
@@ -137,9 +137,9 @@ def _corners_in_frame(quads: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, 
 def intersection_areas(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Areas (P,) of the intersections of P pairs of convex quads, (P, 4, 2) each, clockwise.
 
-    By Green's theorem over the border of the intersection: the parts of each quad's sides that lie inside
-    the other one. The second quad is shrunk by one part in a million so that sides which coincide are
-    counted once; the relative error stays below 1e-5 for boxes at least a tenth as high as wide.
+    Computed by Green's theorem over the border of the intersection, which consists of the parts of each quad's sides
+    inside the other quad. The second quad is shrunk by one part in a million, so that coinciding sides are counted
+    once. The relative error is below 1e-5 for boxes whose height is at least a tenth of their width.
     """
     areas = np.empty(len(first))
     for start in range(0, len(first), _PAIRS_AT_ONCE):
@@ -152,17 +152,17 @@ def intersection_areas(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def _border_integral(inner: np.ndarray, outer: np.ndarray) -> np.ndarray:
-    """Sum over inner's sides, each cut to its part inside outer (Cyrus-Beck), of cross(start, end).
+    """Sum of cross(start, end) over the parts of inner's sides that lie inside outer (Cyrus-Beck clipping).
 
-    Both (2, 4, P), pairs last: numpy is quick along long last axes and slow along short ones.
+    Both (2, 4, P), with the pairs last, because numpy is fast along long last axes and slow along short ones.
     """
     x, y = inner[:, :, None]  # (side's start, 1, P)
     corner_x, corner_y = outer[:, None]  # (1, half-plane, P)
     edge_x, edge_y = (outer[:, _NEXT] - outer)[:, None]
-    depth = edge_x * (y - corner_y) - edge_y * (x - corner_x)  # inside where depth + t * slope >= 0
+    depth = edge_x * (y - corner_y) - edge_y * (x - corner_x)  # inside if depth + t * slope >= 0
     slope = depth[_NEXT] - depth
     with np.errstate(divide="ignore", invalid="ignore"):
-        at = -depth / slope  # of a parallel side +inf outside, -inf inside; nan of a half-plane without edge
+        at = -depth / slope  # parallel side: +inf outside, -inf inside; half-plane without an edge: nan
     inwards = slope >= 0
     enter = np.fmax.reduce(np.where(inwards, at, 0), 1)
     leave = np.fmin.reduce(np.where(inwards, 1, at), 1)
@@ -180,10 +180,10 @@ def pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def least_iou(rectangles: np.ndarray, quads: np.ndarray) -> np.ndarray:
-    """What the IoU (P,) of P pairs is at least: quick, and near the truth where corners lie near each other.
+    """A lower bound of the IoU (P,) of P pairs: fast, and tight if corresponding corners are close to each other.
 
-    rectangles, quads: (P, 4, 2), both from the top-left corner on. In the rectangle's own axes, a convex quad
-    holds all that lies right of its two left corners, left of its right ones, and so on.
+    rectangles, quads: (P, 4, 2), both starting at the top-left corner. In the axes of the rectangle, a convex quad
+    contains all points to the right of its two left corners and to the left of its two right ones, and so on.
     """
     one, other = (np.ascontiguousarray(corners.T) for corners in (rectangles, quads))  # (2, 4, P)
     across, down = one[:, 1] - one[:, 0], one[:, 3] - one[:, 0]

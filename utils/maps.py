@@ -1,6 +1,6 @@
-"""The maps that travel between data, network, loss and decoding, and the numbers that define them.
+"""The maps that data, network, loss and decoding exchange, and the constants that define them.
 
-Cell ``(x, y)`` of a map stands for pixel ``(STRIDE * x, STRIDE * y)`` of the network's input.
+Cell ``(x, y)`` of a map corresponds to pixel ``(STRIDE * x, STRIDE * y)`` of the network's input.
 """
 
 import math
@@ -20,11 +20,11 @@ SIZE_MULTIPLE = 32
 IMAGE_MEAN = (0.485, 0.456, 0.406)
 IMAGE_STD = (0.229, 0.224, 0.225)
 PADDING_COLOUR = (124, 116, 104)
-"""ImageNet's mean colour in RGB bytes: padding that is zero (within rounding) after `normalise`."""
+"""ImageNet's mean colour, RGB, 0 to 255. Padding of this colour is zero, up to rounding, after `normalise`."""
 
 
 class Prediction(NamedTuple):
-    """What the network returns: float tensors at stride 4, h = H / 4, w = W / 4."""
+    """The network's output: float tensors at stride 4, h = H / 4, w = W / 4."""
 
     confidence: torch.Tensor
     """(N, 1, h, w) text logit; apply a sigmoid before thresholding."""
@@ -35,7 +35,7 @@ class Prediction(NamedTuple):
 
 
 class Target(NamedTuple):
-    """What the network should return; float32, (N, C, h, w) in a batch, (C, h, w) in a sample."""
+    """The target of the network's output: float32, (N, C, h, w) in a batch, (C, h, w) in a sample."""
 
     score_map: torch.Tensor
     """(N, 1, h, w) 1 inside a word's shrunk box, else 0."""
@@ -44,27 +44,27 @@ class Target(NamedTuple):
     angle: torch.Tensor
     """(N, 1, h, w) as in `Prediction`; 0 where there is no word."""
     training_mask: torch.Tensor
-    """(N, 1, h, w) 1 where the loss looks, 0 where it does not (don't-care, rings, padding)."""
+    """(N, 1, h, w) 1 in cells that count in the loss, 0 in others (don't-care words, rings, padding)."""
 
     def to(self, device: torch.device) -> "Target":
         return Target(*(values.to(device, non_blocking=True) for values in self))
 
 
 def map_size(height: int, width: int) -> tuple[int, int]:
-    """Size (h, w) of the maps of an input whose sides are multiples of STRIDE."""
+    """Size (h, w) of the maps for an input of this size, whose sides are multiples of STRIDE."""
     return height // STRIDE, width // STRIDE
 
 
 def padded_size(height: int, width: int) -> tuple[int, int]:
-    """The smallest size that holds (height, width) and is a multiple of SIZE_MULTIPLE both ways."""
-    return tuple(math.ceil(side / SIZE_MULTIPLE) * SIZE_MULTIPLE for side in (height, width))
+    """The smallest (height, width) of multiples of SIZE_MULTIPLE that is no smaller than the given one."""
+    return math.ceil(height / SIZE_MULTIPLE) * SIZE_MULTIPLE, math.ceil(width / SIZE_MULTIPLE) * SIZE_MULTIPLE
 
 
 def normalise(images: torch.Tensor) -> torch.Tensor:
-    """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32 with ImageNet's mean and deviation, on its device.
+    """(N, H, W, 3) uint8 RGB -> (N, 3, H, W) float32 with ImageNet's mean and standard deviation, on the same device.
 
-    Contiguous, not in the channels_last order that a mere permutation has: that is the network's own choice, see
-    `train_sample.memory_format`.
+    The result is contiguous; a plain permutation would be in channels_last order. The memory format is the choice of
+    whoever calls the network.
     """
     mean = torch.tensor(IMAGE_MEAN, device=images.device).view(1, 3, 1, 1) * 255
     std = torch.tensor(IMAGE_STD, device=images.device).view(1, 3, 1, 1) * 255
@@ -72,7 +72,7 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
 
 
 def hide_padding(prediction: Prediction, sizes: list[tuple[int, int]]) -> Prediction:
-    """The prediction with no text in the cells beyond each image's own size (height, width), in pixels."""
+    """The prediction with logits of -inf in all cells beyond each image's size (height, width) in pixels."""
     confidence = prediction.confidence.clone()
     for image_confidence, (height, width) in zip(confidence, sizes, strict=True):
         image_confidence[:, math.ceil(height / STRIDE) :] = -torch.inf

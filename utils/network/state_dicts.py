@@ -1,4 +1,4 @@
-"""Reading tensors from files that anybody may have written, and the names that they bear in ours."""
+"""Reading tensors from untrusted files, and renaming them to this project's names."""
 
 import pickle
 import re
@@ -13,7 +13,7 @@ _RESNET_NAMES = ((r"^conv1\.(?=\w+$)", "conv1.0."), (r"^bn1\.", "conv1.1."), (r"
 
 
 def read_weights(path: str | Path) -> dict:
-    """A `.pt` file's dict, read without running any code in it. Raises `UserError`."""
+    """The dict in a `.pt` file, loaded without executing code from the file. Raises `UserError`."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; check the path")
@@ -24,10 +24,10 @@ def read_weights(path: str | Path) -> dict:
     except pickle.UnpicklingError as error:
         reason = re.search(r"WeightsUnpickler error: ([^\n]{0,200})", str(error))
         raise UserError(
-            f"{path}: refused: it is damaged, or no plain file of tensors and could run code "
+            f"{path}: refused, because it is damaged or contains objects that could execute code "
             f"({reason[1] if reason else 'not a PyTorch file'}); give an intact checkpoint of tensors"
         ) from None
-    except Exception as error:  # torch raises whatever a damaged byte leads to
+    except Exception as error:  # a damaged file can raise any exception
         message = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f"{path}: no checkpoint, or a damaged one ({message}); copy it again") from None
     if not isinstance(contents, dict):
@@ -36,14 +36,15 @@ def read_weights(path: str | Path) -> dict:
 
 
 def canonical_names(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A state dict by this project's names, each tensor once.
+    """A state dict with this project's names, each tensor once.
 
-    Takes off `module.` (DataParallel). `resnet.*`, and a plain ResNet's names, become `conv1.*` and
-    `encoder*`, unless these stand there too: they are the same tensors in the earlier code's files.
-    ResNet's classifier, which this network has no use for, is left out.
+    The prefix `module.` (of DataParallel) is removed. `resnet.*` and the names of a plain ResNet become `conv1.*` and
+    `encoder*`; where both exist, as in the earlier code's files, they are the same tensors. ResNet's classifier, which
+    this network does not use, is left out.
     """
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
-    own, aliases = {}, {}
+    own: dict[str, torch.Tensor] = {}
+    aliases: dict[str, torch.Tensor] = {}
     for name, tensor in state.items():
         plain = name.removeprefix("resnet.")
         for pattern, replacement in _RESNET_NAMES:

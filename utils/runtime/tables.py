@@ -1,13 +1,18 @@
-"""Tables as text."""
+"""Tables as aligned text."""
+
+from collections.abc import Sequence
 
 
-def format_table(rows: list[list[str]], words: int = 1) -> str:
-    """Lines of aligned columns: the first row is the header, the first `words` columns are words, the rest numbers."""
+def format_table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
+    """Lines of aligned columns under a header, which is the first row.
+
+    The first `words` columns are aligned to the left, the others, which hold numbers, to the right.
+    """
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
-            cell.ljust(width) if place < words else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
+            cell.ljust(width) if column < words else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
