@@ -1,0 +1,155 @@
+"""The form of a .txt file is recognised from all its lines; each form is read to exact quads."""
+
+import numpy as np
+import pytest
+
+from tests.data.formats.samples import box, picture, text
+from utils.data.formats.encoding import decode_text
+from utils.data.formats.entries import WordList
+from utils.data.formats.folder import Folder
+from utils.data.formats.registry import read_entries, recognise
+from utils.data.formats.text_lines import add_lines, recognise_form, split_lines, unquoted
+from utils.data.problems import Problems
+from utils.errors import UserError
+
+QUADS = "377,117,463,117,465,130,378,130,Genaxis Theatre\n374,155,409,155,409,170,374,170,###\n"
+POLYGON = "10,40,20,36,30,40,30,50,20,46,10,50"
+
+
+def words_of(content: str) -> tuple:
+    problems = Problems()
+    words = WordList("gt.txt", problems)
+    form = add_lines(split_lines(content), words)
+    return form, words.entry("a.jpg"), problems
+
+
+@pytest.mark.parametrize(
+    ("content", "form"),
+    [
+        (QUADS, "quads"),
+        ("1,2,9,2,9,8,1,8\n", "quads"),
+        ("1,2,9,2,9,8,1,8,15\n", "quads"),
+        ("1,2,9,2,9,8,1,8,1,234\n1,2,9,2,9,8,1,8,x\n", "quads"),  # a text of two numbers
+        ("1,2,9,2,9,8,1,8,5,400,kg\n", "quads"),  # (5, 400) is far from the word
+        ("1,2,9,2,9,8,1,8,Latin\n", "quads"),  # the text is Latin
+        ("1,2,9,2,9,8,1,8,Latin,Cafe\n1,2,9,2,9,8,1,8,None,###\n", "script"),
+        ("1,2,9,2,9,8,1,8,Latin,a\n1,2,9,2,9,8,1,8,roman,b\n", "quads"),
+        (f"{POLYGON},HELLO\n", "polygons"),
+        (f"{POLYGON}\n1,2,9,2,9,8,1,8,x\n", "polygons"),
+        ("1,2,9,2,9,8,1,8,0,5,HELLO\n1,2,9,2,9,8,1,8,x\n", "polygons"),
+        ("1,2,9,2,9,8,x\n", "polygons"),
+        ('38, 43, 920, 215, "Tiredness"\n275, 264, 665, 450, "kills,"\n', "boxes"),
+        ("1,2,9,8,15\n1,2,9,8,1,234\n", "boxes"),
+        ('158 128 411 181 "Footpath"\n443 128 501 169 "To"\n', "spaced boxes"),
+        ("", "quads"),
+        ("something else\n", "quads"),
+    ],
+)
+def test_form(content, form):
+    assert recognise_form([line for _, line in split_lines(content)]) == form
+
+
+def test_quads():
+    _, entry, problems = words_of(QUADS)
+    assert entry.quads[0].tolist() == [[377, 117], [463, 117], [465, 130], [378, 130]]
+    assert entry.texts == ["Genaxis Theatre", "###"]
+    assert entry.ignored.tolist() == [False, True]
+    assert not problems
+
+
+def test_a_polygon_becomes_the_smallest_rectangle():
+    _, entry, problems = words_of(f"{POLYGON},a, b\n1,2,9,2,9,8,1,8,x\n0,0,10,0,0,10,triangle\n")
+    assert np.allclose(entry.quads[0], box(10, 36, 30, 50))
+    assert entry.quads[1].tolist() == box(1, 2, 9, 8)
+    assert np.allclose(sorted(entry.quads[2].tolist()), sorted(box(0, 0, 10, 10)))
+    assert entry.texts == ["a, b", "x", "triangle"]
+    assert problems.rows()[0][1:] == (2, "gt.txt: 6 corners")
+
+
+def test_mlt():
+    _, entry, problems = words_of(
+        "1,2,9,2,9,8,1,8,Latin,Cafe, Bar\n1,2,9,2,9,8,1,8,None,###\n1,2,9,2,9,8,1,8,Arabic,\n"
+    )
+    assert entry.texts == ["Cafe, Bar", "###", ""]
+    assert entry.ignored.tolist() == [False, True, False]
+    assert not problems
+
+
+def test_icdar_2013():
+    for content in ('38, 43, 920, 215, "Tired, \\"x\\""\n', '38 43 920 215 "Tired, \\"x\\""\n'):
+        _, entry, problems = words_of(content)
+        assert entry.quads[0].tolist() == box(38, 43, 920, 215)
+        assert entry.texts == ['Tired, "x"']
+        assert not problems
+
+
+def test_lines_that_fit_no_form_are_counted():
+    _, entry, problems = words_of("1,2,9,2,9,8,1,8,a\n\n1;2;9;2;9;8;1;8;b\n1,2,9,8,c\n")
+    assert len(entry.quads) == 1
+    ((kind, count, example),) = problems.rows()
+    assert (kind, count) == ("malformed lines, left out", 2)
+    assert example == "gt.txt:3: '1;2;9;2;9;8;1;8;b'; expected 8 numbers and the text, separated by commas"
+
+
+def test_width_and_height_are_no_corners():
+    _, entry, problems = words_of("100,50,20,10,a\n")
+    assert not len(entry.quads)
+    assert problems.rows()[0][2].endswith("expected left,top,right,bottom and the text, separated by commas")
+
+
+@pytest.mark.parametrize("quoted", ['"a"', ' "a" ', "a"])
+def test_unquoted(quoted):
+    assert unquoted(quoted) == "a"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gbk"])
+def test_encodings(encoding):
+    problems = Problems()
+    content = "1,2,9,2,9,8,1,8,出口\r\n"
+    assert decode_text(content.encode(encoding), "a.txt", problems) == content
+    assert problems.count("files without UTF-8 that were read as GBK") == (encoding == "gbk")
+
+
+def test_unknown_encoding():
+    problems = Problems()
+    content = decode_text("1,2,9,2,9,8,1,8,Café für ñ\n".encode("latin-1"), "a.txt", problems)
+    assert content.startswith("1,2,9,2,9,8,1,8,Caf")
+    assert problems.count("files with letters in an unknown encoding; save them as UTF-8") == 1
+
+
+@pytest.mark.parametrize("prefix", ["", "gt_"])
+def test_icdar_2013_folders(tmp_path, prefix):
+    for part in ("Training", "Test"):
+        for number in (1, 2):
+            picture(tmp_path / f"Challenge2_{part}_Task12_Images" / f"{number}.jpg")
+            text(tmp_path / f"Challenge2_{part}_Task1_GT" / f"{prefix}{number}.txt", f'{number} 2 9 8 "a"\n')
+    folder = Folder(tmp_path)
+    recognised = recognise(folder)
+    assert recognised.reason == f"Challenge2_Test_Task1_GT/{prefix}1.txt has lines of the form 'spaced boxes'"
+    entries = read_entries(folder, recognised, Problems())
+    assert {(entry.name, entry.part, entry.quads[0][0][0]) for entry in entries} == {
+        (f"Challenge2_{name}_Task12_Images/{number}.jpg", part, number)
+        for name, part in (("Training", "train"), ("Test", "test"))
+        for number in (1, 2)
+    }
+    assert len(read_entries(folder, recognised, Problems(), "test")) == 2
+
+
+def test_an_image_without_a_readable_line_is_left_out(tmp_path):
+    for name, content in (("a", "1,2,9,2,9,8,1,8,x\n"), ("b", "1;2;3\n"), ("c", "")):
+        picture(tmp_path / f"{name}.jpg")
+        text(tmp_path / f"{name}.txt", content)
+    folder, problems = Folder(tmp_path), Problems()
+    assert [entry.name for entry in read_entries(folder, recognise(folder), problems)] == ["a.jpg", "c.jpg"]
+    assert problems.count("images whose annotation has no readable line, left out") == 1
+    (tmp_path / "a.jpg").unlink()
+    with pytest.raises(UserError, match="no annotation in a known format"):
+        recognise(Folder(tmp_path / "b.jpg"))
+
+
+def test_real_files_are_quads(real_data):
+    for name in ("icdar2015", "mlt2017_latin", "icdar2003"):
+        files = sorted((real_data / name / "ch4_training_localization_transcription_gt").glob("*.txt"))
+        for file in files:
+            lines = [line for _, line in split_lines(file.read_bytes().decode("utf-8-sig"))]
+            assert recognise_form(lines) == "quads", file

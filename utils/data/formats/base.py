@@ -1,0 +1,86 @@
+"""What a format is: how it is recognised, read and written."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from utils.data.formats.entries import Entry
+from utils.data.formats.folder import Folder
+from utils.data.problems import Problems
+
+
+class Source(NamedTuple):
+    """One annotation file to read."""
+
+    folder: Folder
+    file: Path
+    problems: Problems
+    """What is left out is counted here."""
+
+    def image(self, name: object) -> str | None:
+        """Path, relative to the folder, of the image with this name; a missing one is counted."""
+        found = self.folder.find_image(name, self.file) if isinstance(name, str) and name and "\0" not in name else None
+        return found if found else self._missing(str(name))
+
+    def image_of_stem(self, stem: str) -> str | None:
+        found = self.folder.find_stem(stem, self.file)
+        return found if found else self._missing(f"{stem}.*")
+
+    def _missing(self, name: str) -> None:
+        self.problems.add("annotations whose image is missing, left out", f"{self.file}: {name[:200]}")
+
+
+class Finding(NamedTuple):
+    """Annotation files of a format, and by what they were recognised."""
+
+    files: list[Path]
+    reason: str
+
+
+class Output(NamedTuple):
+    """Where a writer puts a part of a data set."""
+
+    root: Path
+    part: str
+    """"train" or "test"."""
+    problems: Problems
+    """What the format cannot say is counted here."""
+    place_image: Callable[[str, Path], tuple[int, int]]
+    """(name of the entry, path in the output) -> height and width; puts the image there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """An annotation format. `find` looks into the files; the first format in the registry that finds some is read."""
+
+    name: str
+    description: str
+    find: Callable[[Folder], Finding | None]
+    read: Callable[[Source], Iterable[Entry]]
+    """Raises `Malformed` for a file that cannot be read at all."""
+    write: Callable[[Output, Iterator[Entry]], int] | None = None
+    """Returns the number of images written."""
+    one_file_an_image: bool = False
+    """Whether an image without annotation file was forgotten; else the one file lists the images."""
+    unlisted_are_empty: bool = False
+    """Whether an image without annotation file is one without words, by the format's rules."""
+
+
+_MOST_LISTS = 50
+
+
+def list_files(folder: Folder, matches: Callable[[Path], bool], *suffixes: str) -> list[Path]:
+    """The matching files with these suffixes, for formats with one file for many images.
+
+    Only the 50 files nearest to the root are looked at: more of them are files of one image each.
+    """
+    files = folder.files(*suffixes)
+    nearest = sorted(files, key=lambda file: len(file.parts))[:_MOST_LISTS]
+    return [file for file in files if file in set(nearest) and matches(file)]
+
+
+def first_files(folder: Folder, matches: Callable[[Path], bool], *suffixes: str) -> list[Path]:
+    """All files with these suffixes, if one of the first 20 matches; else none."""
+    files = folder.files(*suffixes)
+    return files if any(matches(file) for file in files[:20]) else []

@@ -1,0 +1,44 @@
+"""Bytes of an annotation file -> text."""
+
+import codecs
+import re
+
+from utils.data.problems import Problems
+
+_MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
+
+
+def decode_text(data: bytes, place: str, problems: Problems) -> str:
+    """UTF-8 (with or without a mark), UTF-16 or GBK; other bytes become U+FFFD, counted. place: names the file."""
+    for mark, encoding in _MARKS:
+        if data.startswith(mark):
+            return _lenient(data[len(mark) :], encoding, place, problems)
+    if b"\0" in data:
+        return _lenient(data, "utf-16-le" if data[1:2] == b"\0" else "utf-16-be", place, problems)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    if (text := _gbk(data)) is not None:
+        problems.add("files without UTF-8 that were read as GBK", place)
+        return text
+    return _lenient(data, "utf-8", place, problems)
+
+
+def _gbk(data: bytes) -> str | None:
+    """The text if the bytes are GBK and nearly all letters beyond ASCII are Chinese characters or punctuation."""
+    try:
+        text = data.decode("gbk")
+    except UnicodeDecodeError:
+        return None
+    foreign = [letter for letter in text if letter > "\x7f"]
+    chinese = sum(bool(_CHINESE.match(letter)) for letter in foreign)
+    return text if chinese >= 0.9 * len(foreign) else None
+
+
+def _lenient(data: bytes, encoding: str, place: str, problems: Problems) -> str:
+    text = data.decode(encoding, errors="replace")
+    if "\ufffd" in text:
+        problems.add("files with letters in an unknown encoding; save them as UTF-8", place)
+    return text

@@ -1,0 +1,142 @@
+"""A dataset's folder: its files, listed once, and the image that an annotation names."""
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+from utils.data.images import IMAGE_SUFFIXES
+from utils.errors import UserError
+
+_TRAIN = {"train", "training"}
+_TEST = {"test", "testing", "val", "valid", "validation"}
+
+
+class Folder:
+    """The regular files under a folder, in natural order (img_2 before img_10). Hidden files are left out.
+
+    path: the folder, or one annotation file in it; then no other file counts as annotation.
+    """
+
+    def __init__(self, path: str | Path):
+        path = Path(path)
+        if not path.exists():
+            raise UserError(f"{path}: there is no such file or folder; check the path")
+        self.only = None if path.is_dir() else path
+        self.root = path if path.is_dir() else path.parent
+
+    @cached_property
+    def paths(self) -> list[Path]:
+        """All files, relative to the root."""
+        return sorted(map(Path, _walk(self.root)), key=lambda path: natural_order(path.as_posix()))
+
+    def files(self, *suffixes: str) -> list[Path]:
+        """Paths of the files with these suffixes (lower case, with the dot)."""
+        if self.only:
+            return [self.only] if self.only.suffix.lower() in suffixes else []
+        return [self.root / path for path in self.paths if path.suffix.lower() in suffixes]
+
+    def relative(self, path: Path) -> str:
+        """Path relative to the root, with forward slashes."""
+        return path.relative_to(self.root).as_posix()
+
+    @cached_property
+    def images(self) -> list[str]:
+        """All images, relative to the root."""
+        return [path.as_posix() for path in self.paths if path.suffix.lower() in IMAGE_SUFFIXES]
+
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for name in self.images:
+            found[PurePosixPath(name).name.lower()].append(name)
+        return found
+
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for name in self.images:
+            found[PurePosixPath(name).stem].append(name)
+        return found
+
+    @cached_property
+    def _known(self) -> set[str]:
+        return set(self.images)
+
+    def find_image(self, name: str, near: Path) -> str | None:
+        """The image that an annotation file names.
+
+        The name is tried relative to the file `near`, to the root, to the root's parent (PPOCRLabel), under
+        `images/`; then a file of that name anywhere in the folder, if there is one only.
+        """
+        name = name.replace("\\", "/")
+        beside = os.path.relpath(near.parent, self.root)
+        inside = name.removeprefix(f"{self.root.resolve().name}/")
+        for place in (f"{beside}/{name}", name, inside, f"images/{name}", f"{beside}/images/{name}"):
+            if (path := os.path.normpath(place).replace(os.sep, "/")) in self._known:
+                return path
+        return choose_near(self._by_name.get(PurePosixPath(name).name.lower(), []), self.relative(near))
+
+    def find_stem(self, stem: str, near: Path) -> str | None:
+        """The image `stem`.* that belongs to an annotation file of that name."""
+        return choose_near(self._by_stem.get(stem, []), self.relative(near))
+
+
+def choose_near(names: list[str], file: str) -> str | None:
+    """Of several paths the one beside the file, or in the same part (train, test); None if that is not one."""
+    for alike in (
+        lambda name: PurePosixPath(name).parent == PurePosixPath(file).parent,
+        lambda name: part_of(name) == part_of(file),
+        lambda name: True,
+    ):
+        chosen = [name for name in names if alike(name)]
+        if len(chosen) == 1:
+            return chosen[0]
+        if chosen:
+            names = chosen
+    return names[0] if names and len({PurePosixPath(name).parent for name in names}) == 1 else None
+
+
+def part_of(name: str) -> str | None:
+    """ "train" or "test" (also val, validation) by the names of the folders on a relative path; else None."""
+    for folder in PurePosixPath(name).parts[-2::-1]:
+        if part := part_of_word(folder):
+            return part
+    return None
+
+
+def part_of_word(name: str) -> str | None:
+    """ "train" or "test" if the name of a folder or an annotation file has such a word; else None."""
+    words = set(re.findall("[a-z]+", name.lower()))
+    if bool(words & _TRAIN) == bool(words & _TEST):
+        return None
+    return "train" if words & _TRAIN else "test"
+
+
+def natural_order(name: str) -> list:
+    """Sorting key with numbers by value: img_2 before img_10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+
+
+def _walk(root: Path) -> Iterator[str]:
+    """Relative paths of the regular files; a folder that links back to one above it is entered once."""
+    pending, seen = [""], set()
+    while pending:
+        place = pending.pop()
+        try:
+            state = os.stat(root / place)
+            if (state.st_dev, state.st_ino) in seen:
+                continue
+            seen.add((state.st_dev, state.st_ino))
+            with os.scandir(root / place) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir():
+                        pending.append(f"{place}{entry.name}/")
+                    elif entry.is_file():
+                        yield f"{place}{entry.name}"
+        except OSError as error:
+            raise UserError(f"{root / place}: cannot be listed ({error.strerror}); change its mode") from None

@@ -1,0 +1,89 @@
+"""PPOCRLabel's and PaddleOCR's label files: `path<TAB>[{"transcription": ..., "points": [[x, y], ...]}, ...]`.
+
+A line an image. `difficult: true` marks a don't-care, as do the texts `###` and `*` (PaddleOCR leaves words with
+these out of its loss). PPOCRLabel writes `Label.txt` beside the images with paths that start with the folder's name.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from utils.data.formats.base import Finding, Format, Output, Source, list_files
+from utils.data.formats.encoding import decode_text
+from utils.data.formats.entries import (
+    DONT_CARE,
+    Entry,
+    Malformed,
+    Shape,
+    WordList,
+    dont_care_texts,
+    points_of,
+    shown,
+    text_of,
+)
+from utils.data.formats.folder import Folder
+from utils.data.formats.json_files import head_of, parse_json
+
+_DONT_CARE_TEXTS = DONT_CARE, "*"
+
+
+def find(folder: Folder) -> Finding | None:
+    files = list_files(folder, _is_label_file, ".txt")
+    return Finding(files, f"{folder.relative(files[0])} has lines of a path, a tab and a JSON list") if files else None
+
+
+def _is_label_file(file: Path) -> bool:
+    line = head_of(file, 4096).lstrip(b"\xef\xbb\xbf \r\n").split(b"\n")[0]
+    name, tab, words = line.partition(b"\t")
+    return bool(name and tab and words.lstrip().startswith(b"["))
+
+
+def read(source: Source) -> Iterator[Entry]:
+    try:
+        content = decode_text(source.file.read_bytes(), str(source.file), source.problems)
+    except OSError as error:
+        raise Malformed(f"cannot be read ({error.strerror})") from None
+    for number, line in enumerate(content.split("\n"), 1):
+        path, tab, document = line.strip("\r").partition("\t")
+        if not line.strip():
+            continue
+        place = f"{source.file}:{number}"
+        try:
+            items = parse_json(document) if tab else None
+            if not isinstance(items, list):
+                raise Malformed(f"{shown(line)}; expected a path, a tab and a JSON list of words")
+        except Malformed as error:
+            source.problems.add("images with malformed annotation, left out", f"{place}: {error}")
+            continue
+        if name := source.image(path):
+            yield _entry(name, items, WordList(place, source.problems))
+
+
+def _entry(name: str, items: list, words: WordList) -> Entry:
+    for number, item in enumerate(items):
+        with words.entry_of(f"word {number}"):
+            if not isinstance(item, dict):
+                raise Malformed(f"{shown(item)}; expected an object with transcription and points")
+            text = text_of(item.get("transcription"))
+            ignored = item.get("difficult") is True or text.strip() in _DONT_CARE_TEXTS
+            words.add(Shape(points_of(item.get("points")), text, ignored))
+    return words.entry(name)
+
+
+def write(output: Output, entries: Iterator[Entry]) -> int:
+    """`train/Label.txt` beside the images of `train/`, and the same for test."""
+    folder, lines = output.root / output.part, []
+    for entry in entries:
+        output.place_image(entry.name, folder / entry.name)
+        texts = dont_care_texts(entry, output.problems, _DONT_CARE_TEXTS)
+        words = [
+            {"transcription": text, "points": quad.tolist(), "difficult": bool(ignored)}
+            for quad, ignored, text in zip(entry.quads, entry.ignored, texts, strict=True)
+        ]
+        lines.append(f"{output.part}/{entry.name}\t{json.dumps(words, ensure_ascii=False)}\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "Label.txt").write_bytes("".join(lines).encode())
+    return len(lines)
+
+
+FORMAT = Format("ppocrlabel", "Label.txt of PPOCRLabel, label files of PaddleOCR", find, read, write)

@@ -1,0 +1,120 @@
+"""All formats, and the way from a folder to its images' words.
+
+    folder = Folder("my_frames")
+    recognised = recognise(folder)             # labelme: a.json and others are of labelme: ...
+    entries = read_entries(folder, recognised, problems)
+
+To add a format: a module with a `Format` (see `utils.data.formats.base`), and a line in `FORMATS`.
+"""
+
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.data.formats import (
+    coco,
+    cocotext,
+    cvat,
+    hiertext,
+    icdar2003,
+    labelme,
+    ppocrlabel,
+    td500,
+    totaltext,
+    txt,
+    yolo,
+)
+from utils.data.formats.base import Format, Source
+from utils.data.formats.entries import Entry, Malformed
+from utils.data.formats.folder import Folder, part_of, part_of_word
+from utils.data.problems import Problems
+from utils.errors import UserError
+
+_MODULES = cvat, icdar2003, labelme, hiertext, cocotext, coco, ppocrlabel, totaltext, td500, yolo, txt
+
+FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in _MODULES}
+"""By name, in the order in which they are tried: the stricter ones first."""
+
+
+class Recognised(NamedTuple):
+    """The format of a folder."""
+
+    format: Format
+    files: list
+    """Paths of the annotation files."""
+    reason: str
+
+
+def recognise(folder: Folder, name: str | None = None) -> Recognised:
+    """The format by the contents of the folder's files; name: only this one. Raises `UserError`."""
+    if name is not None and name not in FORMATS:
+        raise UserError(f"format {name}: there is no such format; expected one of {', '.join(FORMATS)}")
+    tried = [FORMATS[name]] if name else list(FORMATS.values())
+    found = [(each, finding) for each in tried if (finding := each.find(folder))]
+    if not found:
+        what = f"of the format {name}" if name else "in a known format"
+        raise UserError(
+            f"{folder.only or folder.root}: no annotation {what} among {len(folder.paths)} files "
+            f"({len(folder.images)} images); docs/data.md shows the folders and an example of each format"
+        )
+    (chosen, finding), *others = found
+    reason = finding.reason
+    if others:
+        reason += f" (also there: {', '.join(other.name for other, _ in others)}; --format chooses)"
+    return Recognised(chosen, finding.files, reason)
+
+
+def read_entries(folder: Folder, recognised: Recognised, problems: Problems, part: str | None = None) -> list[Entry]:
+    """The folder's images and their words, each with its part where something says which.
+
+    part: files of which the name says that they are of the other part are not read. An image that several files are
+    about counts once, by the first. Images without annotation are left out and counted.
+    """
+    entries: dict[str, Entry] = {}
+    skipped = False
+    for file in recognised.files:
+        file_part = _part_of_file(folder, recognised, file)
+        if part and file_part and file_part != part:
+            skipped = True
+            continue
+        try:
+            for entry in recognised.format.read(Source(folder, file, problems)):
+                if entry.name in entries:
+                    problems.add("images with two annotations, the first one used", f"{file}: {entry.name}")
+                    continue
+                entries[entry.name] = entry._replace(part=entry.part or file_part or part_of(entry.name))
+        except Malformed as error:
+            if len(recognised.files) == 1:
+                raise UserError(f"{file}: cannot be read as {recognised.format.name}: {error}") from None
+            problems.add("annotation files that cannot be read, left out", f"{file}: {error}")
+    if recognised.format.one_file_an_image or not skipped:
+        _count_unlisted(folder, recognised, entries, part, problems)
+    if not entries:
+        found = f", e.g.\n{problems}" if problems else ""
+        raise UserError(f"{folder.only or folder.root}: no image with annotation ({recognised.format.name}){found}")
+    return list(entries.values())
+
+
+def _part_of_file(folder: Folder, recognised: Recognised, file) -> str | None:
+    """By the folders' names; of a file about many images by its own name, too."""
+    part = part_of(folder.relative(file))
+    return part if part or recognised.format.one_file_an_image else part_of_word(PurePosixPath(file.name).stem)
+
+
+def _count_unlisted(folder, recognised, entries, part, problems) -> None:
+    """Images without annotation: without words by the format's rules, or left out; counted either way."""
+    if folder.only:
+        return
+    for name in folder.images:
+        if name in entries or (part and part_of(name) not in (None, part)):
+            continue
+        if recognised.format.unlisted_are_empty:
+            problems.add("images without a label file, used as images without words", name)
+            entries[name] = _empty(name)
+        else:
+            problems.add("images without annotation, left out", name)
+
+
+def _empty(name: str) -> Entry:
+    return Entry(name, np.zeros((0, 4, 2)), np.zeros(0, bool), [], part_of(name))
