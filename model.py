@@ -20,7 +20,7 @@ from utils.maps import MAX_DISTANCE, Prediction
 from utils.network.base import TextNetwork
 from utils.network.channels import HEADS, ORIGINAL_PLAN, check_plan
 from utils.network.origin import Origin
-from utils.network.state_dicts import canonical_names, read_weights
+from utils.network.state_dicts import canonical_names, check_tensors, read_weights
 
 INITIAL_DISTANCE = 40.0
 """Distances, in input pixels, that a new network predicts: closer to those of words than the middle of the range."""
@@ -95,13 +95,19 @@ class FOTSModel(TextNetwork):
             state = canonical_names(_download_imagenet())
         else:
             stored = read_weights(source)
-            state = canonical_names(stored.get("state_dict", stored))
+            try:
+                state = canonical_names(stored.get("state_dict", stored))
+            except (AttributeError, TypeError):
+                raise UserError(f"{source}: no ResNet-34 weights; give torchvision's resnet34 state dict") from None
         expected = {name for name in self.state_dict() if name.startswith(("conv1.", "encoder"))}
         if set(state) != expected:
             odd = sorted(expected ^ set(state))[0]
             raise UserError(f"{source}: no ResNet-34 weights (at {odd}); give torchvision's resnet34 state dict")
         try:
+            check_tensors(state, self.state_dict())
             self.load_state_dict(state, strict=False)
+        except UserError as error:
+            raise UserError(f"{source}: no ResNet-34 weights ({error}); give torchvision's state dict") from None
         except RuntimeError as error:
             raise UserError(f"{source}: no ResNet-34 weights: {str(error).splitlines()[-1].strip()}") from None
 

@@ -19,6 +19,10 @@ ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("TEXT_DATA", ROOT.parent / "shared" / "data"))
 
 
+def pytest_addoption(parser):
+    parser.addoption("--mutations", type=int, default=20, help="mutated files of each kind that tests/robustness reads")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _no_traces_in_the_users_cache(tmp_path_factory):
     os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))

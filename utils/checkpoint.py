@@ -18,7 +18,7 @@ from utils.errors import UserError
 from utils.network.base import TextNetwork
 from utils.network.channels import ORIGINAL_PLAN, plan_of
 from utils.network.origin import Origin
-from utils.network.state_dicts import canonical_names, read_weights
+from utils.network.state_dicts import canonical_names, check_tensors, read_weights
 from utils.runtime.files import atomic_file, link_or_copy
 
 FORMAT = 1
@@ -111,6 +111,7 @@ def load_model(path: str | Path) -> tuple[TextNetwork, dict]:
         ) from None
     try:
         network = FOTSModel() if plan == ORIGINAL_PLAN else FOTSModelPruned(plan)
+        check_tensors(state, network.state_dict())
         network.load_state_dict(state)
         network.origin = Origin.of_file(contents.pop("origin", None), state, plan)
     except UserError as error:

@@ -6,15 +6,15 @@ scores; these functions do.
 """
 
 import re
-import zipfile
 from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from utils.data.annotations import DONT_CARE, Words
 from utils.errors import UserError
+from utils.evaluation.text_sources import read_text_sources
 from utils.geometry import signed_areas
 
 _NUMBER = r"\s*([+-]?[0-9]+(?:\.[0-9]*)?)\s*"
@@ -63,42 +63,13 @@ def whole_pixels(quads: np.ndarray) -> np.ndarray:
 
 def _read_all(source: Path, prefix: str, read: Callable[[str, str], _Item]) -> dict[str, _Item]:
     """Name without prefix -> contents of each text file. Files without the prefix are ignored if others have it."""
-    files = _text_files(source)
+    files = read_text_sources(source)
     prefixed = {name: data for name, data in files.items() if name.startswith(prefix)}
     found = {}
     for name, data in (prefixed or files).items():
         text = data.decode("utf-8-sig", errors="replace")
         found[name.removeprefix(prefix).removesuffix(".txt")] = read(text, f"{source}/{name}")
     return found
-
-
-def _text_files(source: Path) -> dict[str, bytes]:
-    """Name -> contents of the .txt files in a folder or zip."""
-    try:
-        if source.is_dir():
-            files = {path.name: path.read_bytes() for path in sorted(source.glob("*.txt")) if path.is_file()}
-        else:
-            files = _zipped_text_files(source)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
-        raise UserError(f"{source}: neither a folder nor an intact zip ({error}); give one of .txt files") from None
-    except OSError as error:
-        raise UserError(f"{source}: {error.strerror}; give a folder or a zip of .txt files") from None
-    if not files:
-        raise UserError(f"{source}: no .txt file in it; expected one for each image, gt_NAME.txt or res_NAME.txt")
-    return files
-
-
-def _zipped_text_files(source: Path) -> dict[str, bytes]:
-    files = {}
-    with zipfile.ZipFile(source) as archive:
-        for entry in archive.namelist():
-            name = PurePosixPath(entry).name
-            if not name.endswith(".txt") or name.startswith("._"):  # macOS adds files of such names to zips
-                continue
-            if name in files:
-                raise UserError(f"{source}: two files named {name}; keep one")
-            files[name] = archive.read(entry)
-    return files
 
 
 def _lines(text: str, place: str) -> list[tuple[str, str]]:
