@@ -25,14 +25,23 @@ class Parser(argparse.ArgumentParser):
         return {name for name, value in vars(self.parse_args(arguments, blank)).items() if value is not absent}
 
 
-def option(group, names: str | tuple[str, ...], kind: Callable, default, metavar, text: str, **more) -> None:  # noqa: PLR0913, PLR0917
-    """Add an option with a value; its help shows the default unless that is None.
+def option(group, name: str | tuple[str, ...], kind: Callable, default, *texts, **more) -> None:
+    """Add an option with values; its help shows the default unless that is None.
 
-    names: one name, or a tuple of synonyms. kind: the argument type. more: as for `add_argument`.
+    name: the option and the placeholders of its values, such as "--crop PX" or "--stretch LOW HIGH"; synonyms as in
+    "--epoch/--epochs N". kind: the argument type. texts: the help. more: as for `add_argument`.
     """
-    names = (names,) if isinstance(names, str) else names
+    *old, text = texts
+    if old:
+        names = (name,) if isinstance(name, str) else name
+        more["metavar"] = old[0]
+    else:
+        first, *values = str(name).split()
+        names = tuple(first.split("/"))
+        more |= {"metavar": values[0] if len(values) == 1 else tuple(values)} if values else {}
+        more |= {"nargs": len(values)} if len(values) > 1 else {}
     text += "" if default is None else " (default %(default)s)"
-    group.add_argument(*names, type=kind, default=default, metavar=metavar, help=text, **more)
+    group.add_argument(*names, type=kind, default=default, help=text, **more)
 
 
 def flag(group, name: str, text: str) -> None:
