@@ -10,11 +10,10 @@ import json
 import multiprocessing
 import os
 import shutil
-import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from utils.data.annotation_index import read_synthtext
+from utils.data.gt_mat import cell_of_quads, write_gt_mat
 from utils.errors import run_script
 from utils.options.parser import Parser, whole_number
 
@@ -30,48 +30,31 @@ FULL_SIZE = 858_750
 WORDS_PER_IMAGE, LETTERS_PER_WORD = 8.47, 5.1
 """SynthText's own: 7.27 million words."""
 EPOCH, WORKERS = 15_000, 4
-_HEADER = b"MATLAB 5.0 MAT-file, of SynthText's form, for measuring".ljust(124) + b"\x00\x01IM"
-_CHAR, _SINGLE, _CELL = 4, 7, 1
-_UTF8_DATA, _SINGLE_DATA = 16, 7
 
 
-def write_gt_mat(path: Path, images: int, seed: int = 0) -> None:
-    """A gt.mat of as many images, all four variables, with the numbers of words and letters of SynthText."""
+def write_large_mat(path: Path, images: int, seed: int = 0) -> None:
+    """Write a gt.mat of so many images, all four variables, with SynthText's numbers of words and letters."""
     rng = np.random.default_rng(seed)
     words = np.minimum(rng.geometric(1 / WORDS_PER_IMAGE, images), 200)
     letters = np.rint(words * LETTERS_PER_WORD).astype(int)
     boxes, text = _boxes(rng, 100_000), "abcdefghijklmnopqrstuvwxyz" * 50
     starts = rng.integers(0, len(boxes) - letters.max(), images).tolist()
 
-    def names() -> Iterator[bytes]:
-        for number in range(images):
-            name = f"{number // 4300 + 1}/scene_{number // 10}_{number % 10}.jpg".encode()
-            yield _matrix(_CHAR, (1, len(name)), _UTF8_DATA, name)
+    def quads(counts: np.ndarray) -> Iterator[np.ndarray]:
+        for start, count in zip(starts, counts.tolist(), strict=True):
+            yield cell_of_quads(boxes[start : start + count])
 
-    def quads(counts: np.ndarray) -> Callable[[], Iterator[bytes]]:
-        def cells() -> Iterator[bytes]:
-            for start, count in zip(starts, counts.tolist(), strict=True):
-                shape = (2, 4, count) if count > 1 else (2, 4)
-                yield _matrix(_SINGLE, shape, _SINGLE_DATA, boxes[start : start + count].tobytes())
-
-        return cells
-
-    def texts() -> Iterator[bytes]:
-        for count in words.tolist():
-            row = text[: round(count * LETTERS_PER_WORD)].encode()
-            yield _matrix(_CHAR, (1, len(row)), _UTF8_DATA, row)
-
-    with open(path, "wb") as file:
-        file.write(_HEADER)
-        columns = {"charBB": quads(letters), "wordBB": quads(words), "imnames": names, "txt": texts}
-        for name, cells in columns.items():
-            start = file.tell()
-            file.write(bytes(8) + _matrix_header(_CELL, (1, images), name.encode()))
-            file.writelines(tqdm(cells(), desc=f"writing {name}", total=images, leave=False, disable=None))
-            end = file.tell()
-            file.seek(start)
-            file.write(struct.pack("<II", 14, end - start - 8))
-            file.seek(end)
+    columns = {
+        "charBB": quads(letters),
+        "wordBB": quads(words),
+        "imnames": (f"{number // 4300 + 1}/scene_{number // 10}_{number % 10}.jpg" for number in range(images)),
+        "txt": (text[: round(count * LETTERS_PER_WORD)] for count in words.tolist()),
+    }
+    bars = {
+        name: tqdm(cells, desc=f"writing {name}", total=images, leave=False, disable=None)
+        for name, cells in columns.items()
+    }
+    write_gt_mat(path, bars, images)
 
 
 def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
@@ -80,21 +63,6 @@ def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
     size = rng.uniform([10, 8], [100, 40], (count, 2))
     corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]])
     return (low[:, None] + size[:, None] * corners).astype(np.float32)
-
-
-def _matrix_header(kind: int, shape: tuple[int, ...], name: bytes = b"") -> bytes:
-    dims = struct.pack(f"<{len(shape)}i", *shape)
-    parts = struct.pack("<IIII", 6, 8, kind, 0), _element(5, dims), _element(1, name)
-    return b"".join(parts)
-
-
-def _matrix(kind: int, shape: tuple[int, ...], data_kind: int, data: bytes) -> bytes:
-    body = _matrix_header(kind, shape) + _element(data_kind, data)
-    return struct.pack("<II", 14, len(body)) + body
-
-
-def _element(kind: int, data: bytes) -> bytes:
-    return struct.pack("<II", kind, len(data)) + data + bytes(-len(data) % 8)
 
 
 class Reads(Dataset):
@@ -179,7 +147,7 @@ def main() -> None:
     args.folder.mkdir(parents=True, exist_ok=True)
     files = args.folder / "gt.mat", args.folder / "gt.mat.index"
     try:
-        write_gt_mat(files[0], args.images)
+        write_large_mat(files[0], args.images)
         print_table(args.folder, files)
     finally:
         for file in files:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import scipy.io
 
-from benchmarks.annotation_index import write_gt_mat
+from benchmarks.annotation_index import write_large_mat
 from datasets import EpochSampler, SynthText, make_loader
 from tests.helpers import box, cell, write_mat, write_picture
-from utils.data import annotation_index
+from utils.data import annotation_index, gt_mat
 from utils.data.annotation_index import read_synthtext
 from utils.errors import UserError
 
@@ -81,9 +81,7 @@ def test_all_that_scipy_writes(tmp_path, compressed, dtype):
 
 def test_a_big_endian_file_is_left_to_scipy(mat, monkeypatch):
     expected = read_synthtext(mat)
-    monkeypatch.setattr(
-        annotation_index, "find_variables", lambda *_: (_ for _ in ()).throw(annotation_index.OddLayout())
-    )
+    monkeypatch.setattr(gt_mat, "find_variables", lambda *_: (_ for _ in ()).throw(gt_mat.OddLayout()))
     os.utime(mat, (1, 1))
     assert same(read_synthtext(mat), expected)
 
@@ -186,7 +184,7 @@ def test_cache_dir(mat, tmp_path, builds):
 
 def test_workers_get_the_place_not_the_arrays(tmp_path):
     (tmp_path / "data").mkdir()
-    write_gt_mat(tmp_path / "data" / "gt.mat", 2000)
+    write_large_mat(tmp_path / "data" / "gt.mat", 2000)
     annotations = read_synthtext(tmp_path / "data")
     sent = pickle.dumps(annotations)
     assert len(sent) < 2000 < annotations.quads.nbytes // 100
@@ -205,7 +203,7 @@ def test_a_dataset_in_spawned_workers(rendered):
 
 
 def test_less_memory_than_scipy_and_the_same_words(tmp_path):
-    write_gt_mat(tmp_path / "gt.mat", 20_000)
+    write_large_mat(tmp_path / "gt.mat", 20_000)
     peaks = []
     for read in (lambda: scipy.io.loadmat(tmp_path / "gt.mat", variable_names=["imnames", "wordBB"]),
                  lambda: read_synthtext(tmp_path)):  # fmt: skip

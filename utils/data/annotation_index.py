@@ -21,11 +21,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import scipy.io
 from tqdm import tqdm
 
 from utils.data.annotations import Annotations, Names, check_words
-from utils.data.mat_cells import Cell, Damaged, OddLayout, find_variables, read_cells
+from utils.data.gt_mat import damage_as_user_error, file_name_of, marks_of_cell, quads_of_cell, read_columns
+from utils.data.mat_cells import Cell
 from utils.data.problems import Problems
 from utils.errors import UserError
 from utils.runtime.files import atomic_file
@@ -230,7 +230,7 @@ def _write_arrays(handle: BinaryIO, file: Path, names: Names, cells: Iterable[tu
                     example = f"{file.name}: wordBB[{number}] has shape {boxes.shape}; expected (2, 4) or (2, 4, M)"
                     problems.add("images with malformed words, left out", example)
                 else:
-                    images.append((number, quads, _marks_of_cell(marks, len(quads))))
+                    images.append((number, quads, marks_of_cell(marks, len(quads))))
             numbers, quads, marks = zip(*images, strict=True) if images else ((), (), ())
             checked = check_words(
                 np.concatenate([np.zeros((0, 4, 2), np.float32), *quads]),
@@ -272,86 +272,3 @@ def _read_mat(file: Path) -> tuple[Names, Iterator[tuple[Cell, Cell | None]]]:
     names = Names.pack(file_name_of(cell, file) for cell in bar)
     marks = columns["dontcare"][1] if "dontcare" in columns else itertools.repeat(None)
     return names, zip(columns["wordBB"][1], marks, strict=False)
-
-
-@contextlib.contextmanager
-def damage_as_user_error(file: Path) -> Iterator[None]:
-    try:
-        yield
-    except Damaged as error:
-        raise UserError(
-            f"{file}: cannot be read ({error}); expected a MATLAB v5 file with imnames and wordBB, so it may be "
-            "cut off: copy it again"
-        ) from None
-
-
-def read_columns(file: Path, names: tuple[str, ...]) -> dict[str, tuple[int, Iterator[Cell]]]:
-    """Number and cells of those variables that the gt.mat has, imnames and wordBB among them; all of one number.
-
-    Raises `Damaged`, now or when the cells are read.
-    """
-    try:
-        variables = find_variables(file, set(names))
-        _require(variables)
-        columns = {name: read_cells(file, variable) for name, variable in variables.items()}
-    except OddLayout:
-        columns = _load_columns(file, names)
-    images = columns["imnames"][0]
-    for name, (count, _) in columns.items():
-        if count != images:
-            raise UserError(f"{file}: {images} imnames but {count} {name} cells; copy the file again")
-    return columns
-
-
-def _load_columns(file: Path, names: tuple[str, ...]) -> dict[str, tuple[int, Iterator[Cell]]]:
-    """The same by SciPy, which knows odder files (big-endian, version 4, variables that are no cells)."""
-    try:
-        contents = scipy.io.loadmat(file, variable_names=names)
-    except Exception as error:  # SciPy raises whatever a damaged byte leads to
-        raise Damaged(f"{type(error).__name__}: {error}") from None
-    columns = {name: contents[name] for name in names if name in contents}
-    _require(columns)
-    return {name: (values.size, map(_cell_of_array, values.flat)) for name, values in columns.items()}
-
-
-def _require(found: dict) -> None:
-    for name in ("imnames", "wordBB"):
-        if name not in found:
-            raise Damaged(f"it has no whole {name}")
-
-
-def _cell_of_array(value) -> Cell:
-    value = np.asarray(value)
-    while value.dtype == object and value.size == 1:
-        value = np.asarray(value.item())
-    if value.dtype.kind == "U":
-        return Cell(value.shape, value.ravel().tolist())
-    return Cell(value.shape, value.ravel(order="F") if value.dtype.kind in "fiu" else None)
-
-
-def file_name_of(cell: Cell, file: Path) -> str:
-    """An imnames cell's path relative to the dataset's folder; "" if it can't be one."""
-    name = cell.text
-    if not name or "\0" in name:
-        return ""
-    if name.startswith(("/", "\\")) or ".." in name.replace("\\", "/").split("/"):
-        raise UserError(f"{file}: image name {name!r} leaves the dataset's folder; correct imnames")
-    return name
-
-
-def quads_of_cell(cell: Cell) -> np.ndarray | None:
-    """A wordBB cell, (2, 4) for one word or (2, 4, M), -> (M, 4, 2); None if it is neither."""
-    if not isinstance(cell.values, np.ndarray):
-        return None
-    if not cell.values.size:
-        return np.zeros((0, 4, 2), np.float32)
-    if cell.shape[:2] != (2, 4) or len(cell.shape) > 3:
-        return None
-    return cell.values.reshape(-1, 4, 2)  # MATLAB's order is NumPy's with the axes reversed
-
-
-def _marks_of_cell(cell: Cell | None, words: int) -> np.ndarray:
-    """A dontcare cell -> (words,) bool."""
-    if cell is None or not isinstance(cell.values, np.ndarray) or cell.values.size != words:
-        return np.zeros(words, bool)
-    return cell.values != 0
