@@ -197,7 +197,7 @@ def open_dataset(
     draw: int | None = None,
     sample_ratio: float = 1.0,
     **options,
-) -> SynthText | SampleDataset | MergedDataset:
+) -> TextDataset | MergedDataset:
     """The dataset of one or both folders, as the command lines name them.
 
     synthtext: SynthText's folder, or None. sample: a sample dataset's folder, or None. train: the training images;
@@ -214,9 +214,9 @@ def open_dataset(
     raise UserError("no dataset: give the folder of SynthText, of a sample dataset, or both")
 
 
-def open_folder(folder: str | Path, train: bool, **options) -> SynthText | SampleDataset:
+def open_folder(folder: str | Path, train: bool, **options) -> TextDataset:
     """The dataset of one folder: SynthText if it holds a gt.mat, else a sample dataset. options: `open_dataset`'s."""
-    folders = (folder, None) if is_synthtext(folder) else (None, folder)
-    dataset = open_dataset(*folders, train, **options)
-    assert not isinstance(dataset, MergedDataset)
+    synthtext, sample = (folder, None) if is_synthtext(folder) else (None, folder)
+    dataset = open_dataset(synthtext, sample, train, **options)
+    assert isinstance(dataset, TextDataset)  # two folders would be merged
     return dataset

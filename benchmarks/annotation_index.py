@@ -79,7 +79,7 @@ class Reads(Dataset):
         return len(str(self.annotations.path(index))) + int(words.quads.sum() > 0)
 
 
-def private_bytes(process: int | str) -> int:
+def private_bytes(process: str) -> int:
     """Memory that a process shares with no other one (its unique set size)."""
     rows = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return sum(int(row.split()[1]) * 1024 for row in rows if row.startswith("Private_"))
@@ -107,7 +107,7 @@ def step_workers(folder: Path) -> dict:
         Reads(annotations), 32, sampler=order, num_workers=WORKERS, persistent_workers=True
     )  # persistent: all are still there to be looked at
     sum(len(batch) for batch in loader)
-    return {"private": [private_bytes(process.pid) for process in multiprocessing.active_children()]}
+    return {"private": [private_bytes(str(process.pid)) for process in multiprocessing.active_children()]}
 
 
 STEPS = {"loadmat": step_loadmat, "loadmat-two": step_loadmat_two, "index": step_index, "workers": step_workers}

@@ -17,10 +17,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tools.render import load_studio, render_image
 from utils.data.images import write_image
 from utils.errors import run_script
-from utils.options.parser import Parser, given_path, option, whole_number
+from utils.options.parser import Parser, nonempty_path, option, whole_number
+from utils.rendering.engine import load_studio, render_image
 from utils.rendering.scenes import Studio, Style
 
 DATA = Path(os.environ.get("TEXT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
@@ -68,7 +68,7 @@ def main() -> None:
     parser = Parser(__doc__)
     option(parser, "--images", whole_number(1), 40, "N", "a round")
     option(parser, "--rounds", whole_number(1), 5, "N", "of rendering and coding in turns")
-    option(parser, "--sheet", given_path, None, "FILE", "write samples there, and measure nothing")
+    option(parser, "--sheet", nonempty_path, None, "FILE", "write samples there, and measure nothing")
     args = parser.parse_args()
     cv2.setNumThreads(0)
     if args.sheet:

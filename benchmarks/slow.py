@@ -1,7 +1,7 @@
-"""The data road as it is often written, from DESIGN's contract: what `benchmarks.data` compares with.
+"""The data pipeline as it is often written: the slow version that `benchmarks.data` compares with.
 
-Every step of the augmentation resamples the whole frame in float32; every word allocates a whole map and fills
-it pixel by pixel.
+Every step of the augmentation resamples the whole frame in float32; every word allocates a whole map and fills it pixel
+by pixel.
 """
 
 import math
@@ -18,8 +18,10 @@ from utils.maps import IMAGE_MEAN, IMAGE_STD, PADDING_COLOUR, STRIDE
 
 
 def slow_sample(path: Path, words: Words, transform: TrainTransform, rng: np.random.Generator):
-    """(image (3, crop, crop) float32 normalised, maps): what `transform` and `encode` make, step by step."""
-    image = cv2.imread(str(path)).astype(np.float32)[..., ::-1]
+    """(image (3, crop, crop) float32 normalised, maps): the results of `transform` and `encode`, step by step."""
+    picture = cv2.imread(str(path))
+    assert picture is not None, path
+    image = picture.astype(np.float32)[..., ::-1]
     quads = words.quads.astype(np.float64)
     factor = transform.short_side / min(image.shape[:2])
     image, quads = _resize(image, quads, factor, factor)
@@ -78,7 +80,10 @@ def slow_maps(quads: np.ndarray, ignored: np.ndarray, height: int, width: int) -
 
 
 def distance_to_line(start: np.ndarray, end: np.ndarray, point: np.ndarray) -> float:
-    """(3,) each, the third number 0. Written as in EAST's public code and its many copies, but for the sign:
-    positive to the right of start -> end on the picture, inside a clockwise quad."""
+    """Signed distance of a point to the line start -> end; each (3,) with third number 0.
+
+    As in EAST's public code, but for the sign: positive to the right of the line on the picture, inside a clockwise
+    quad.
+    """
     area = np.cross(end - start, point - start)
     return np.copysign(np.linalg.norm(area) / np.linalg.norm(end - start), area[2])

@@ -1,37 +1,44 @@
-"""Sample datasets from the txt layout to SynthText's gt.mat form, and back, without loss.
+"""Convert a sample dataset from text files to SynthText's gt.mat layout, or back, without loss.
 
     python3 -m tools.convert SOURCE OUT [--copy]
 
-SOURCE with train_images1/ or test_images1/ (or ICDAR 2015's folders): OUT/train/gt.mat and OUT/test/gt.mat with
-the images beside them. SOURCE with train/gt.mat or test/gt.mat (or a gt.mat itself, taken as training images):
-OUT/train_images1/, OUT/sample_train_annotation_txt/ and the same for test. Images are linked, or copied.
+SOURCE with train_images1/ or test_images1/ (or ICDAR 2015's folders): writes OUT/train/gt.mat and OUT/test/gt.mat with
+the images beside them. SOURCE with train/gt.mat or test/gt.mat (or a gt.mat itself, read as training images): writes
+OUT/train_images1/, OUT/sample_train_annotation_txt/ and the same for test. Images are linked, or copied with --copy.
 
-A gt.mat written here has two variables that SynthText's has not: `transcription`, a string an image with a line
-a word (in `txt` a word's spaces at its end are lost), and `dontcare`, 1 for each word that is `###`.
+A gt.mat written here has two variables that SynthText's has not: `transcription`, a string per image with a line per
+word (`txt` loses the spaces at the end of a word), and `dontcare`, 1 for each word that is `###`.
 """
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.io
 from tqdm import tqdm
 
-from utils.data.annotation_index import damage_as_user_error, file_name_of, quads_of_cell, read_columns
 from utils.data.annotations import DONT_CARE, SAMPLE_LAYOUT, TEXT_LAYOUTS, list_images, read_transcriptions
+from utils.data.gt_mat import (
+    cell_of_quads,
+    damage_as_user_error,
+    file_name_of,
+    quads_of_cell,
+    read_columns,
+    write_gt_mat,
+)
+from utils.data.mat_cell_writer import CellValue
 from utils.data.mat_cells import Cell
 from utils.data.problems import Problems
 from utils.errors import UserError, run_script
-from utils.options.parser import Parser
+from utils.options.parser import Parser, flag
 
 PARTS = "train", "test"
 
 
 class Image(NamedTuple):
-    """An annotated image as its file says, nothing repaired."""
+    """An annotated image as in its file, nothing repaired."""
 
     name: str
     """Path relative to the images' folder."""
@@ -42,6 +49,7 @@ class Image(NamedTuple):
 
 
 def read_text_layout(images: Path, texts: Path, prefix: str, problems: Problems) -> Iterator[Image]:
+    """The images of a folder with text files; those without a text are added to problems."""
     for image in list_images(images):
         name = image.relative_to(images)
         text = texts / name.parent / f"{prefix}{name.stem}.txt"
@@ -53,13 +61,15 @@ def read_text_layout(images: Path, texts: Path, prefix: str, problems: Problems)
 
 
 def read_mat(file: Path, problems: Problems) -> Iterator[Image]:
+    """The images of a gt.mat; malformed ones are added to problems."""
     columns = read_columns(file, ("imnames", "wordBB", "txt", "transcription"))
     names, boxes = columns["imnames"][1], columns["wordBB"][1]
     count = columns["imnames"][0]
-    exact = columns["transcription"][1] if "transcription" in columns else [None] * count
-    spaced = columns["txt"][1] if "txt" in columns else [None] * count
-    for number, (name, box, lines, text) in enumerate(zip(names, boxes, exact, spaced, strict=True)):
-        name, quads = file_name_of(name, file), quads_of_cell(box)
+    missing: list[None] = [None] * count
+    exact: Iterable[Cell | None] = columns["transcription"][1] if "transcription" in columns else missing
+    spaced: Iterable[Cell | None] = columns["txt"][1] if "txt" in columns else missing
+    for number, (cell, box, lines, text) in enumerate(zip(names, boxes, exact, spaced, strict=True)):
+        name, quads = file_name_of(cell, file), quads_of_cell(box)
         if not name or quads is None:
             example = f"{file.name}: imnames[{number}], wordBB[{number}] of shape {box.shape}"
             problems.add("images without a name or with malformed words, left out", example)
@@ -72,7 +82,10 @@ def read_mat(file: Path, problems: Problems) -> Iterator[Image]:
 
 
 def _texts(lines: Cell | None, text: Cell | None, count: int) -> list[str] | None:
-    """A text a word: from our own `transcription`, else from SynthText's `txt`, words between white space."""
+    """A text per word: from our own `transcription`, else from SynthText's `txt`, split at white space.
+
+    None if neither has as many texts as there are words.
+    """
     if lines is not None and lines.text is not None:
         texts = lines.text.split("\n")[:-1]
         return texts if len(texts) == count else None
@@ -86,30 +99,24 @@ def _texts(lines: Cell | None, text: Cell | None, count: int) -> list[str] | Non
     return None
 
 
-def write_mat(path: Path, images: Iterable[Image]) -> None:
-    """imnames, wordBB, txt as SynthText has them; transcription and dontcare."""
-    images = list(images)
-    columns = {
-        "imnames": [np.array([image.name]) for image in images],
-        "wordBB": [_box_cell(image.quads) for image in images],
-        "txt": [np.array(image.texts or [""]) for image in images],
-        "transcription": [np.array(["".join(f"{text}\n" for text in image.texts)]) for image in images],
-        "dontcare": [np.array([text.strip() == DONT_CARE for text in image.texts], np.uint8) for image in images],
+def write_mat(path: Path, images: Sequence[Image]) -> None:
+    """Write imnames, wordBB and txt as SynthText has them, and transcription and dontcare."""
+    marks = ([text.strip() == DONT_CARE for text in image.texts] for image in images)
+    columns: dict[str, Iterable[CellValue]] = {
+        "imnames": (image.name for image in images),
+        "wordBB": (cell_of_quads(_narrowed(image.quads)) for image in images),
+        "txt": (image.texts for image in images),
+        "transcription": ("".join(f"{text}\n" for text in image.texts) for image in images),
+        "dontcare": (np.array(each, np.uint8) for each in marks),
     }
-    contents = {}
-    for name, values in columns.items():
-        contents[name] = np.empty((1, len(values)), object)
-        contents[name][0, :] = values
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scipy.io.savemat(path, contents, do_compression=True)
+    write_gt_mat(path, columns, len(images))
 
 
-def _box_cell(quads: np.ndarray) -> np.ndarray:
-    """(M, 4, 2) -> (2, 4, M), or (2, 4) for one word; float32 where it writes the same numbers."""
+def _narrowed(quads: np.ndarray) -> np.ndarray:
+    """The quads in float32 if their decimal digits stay the same, else as they are."""
     single = quads.astype(np.float32)
-    if all(float(_number(value)) == wide for value, wide in zip(single.flat, quads.flat, strict=True)):
-        quads = single
-    return quads[0].T if len(quads) == 1 else quads.transpose(2, 1, 0)
+    same = all(float(_number(value)) == wide for value, wide in zip(single.flat, quads.flat, strict=True))
+    return single if same else quads
 
 
 def _number(value: np.floating) -> str:
@@ -118,6 +125,7 @@ def _number(value: np.floating) -> str:
 
 
 def write_text(path: Path, image: Image) -> None:
+    """Write the image's text file; coordinates keep every digit."""
     rows = (",".join(map(_number, quad.reshape(-1))) for quad in image.quads)
     lines = [f"{row},{text}\n" for row, text in zip(rows, image.texts, strict=True)]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -125,8 +133,11 @@ def write_text(path: Path, image: Image) -> None:
 
 
 def place_image(source: Path, out: Path, copy: bool) -> None:
+    """Put the image at `out`: a symbolic link, or a copy."""
     if not source.is_file():
-        raise UserError(f"{source}: the annotation names this image, but there is none; put it there or drop its entry")
+        raise UserError(
+            f"{source}: the annotation names this image, but the file does not exist; add it or remove its entry"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     out.unlink(missing_ok=True)
     if copy:
@@ -136,25 +147,32 @@ def place_image(source: Path, out: Path, copy: bool) -> None:
 
 
 def convert(source: Path, out: Path, copy: bool = False) -> tuple[dict[str, int], Problems]:
-    """How many images went to each part, and what was left out."""
+    """Convert both parts; returns how many images each part has, and what was left out."""
     problems, counts = Problems(), {}
     for number, part in enumerate(PARTS):
-        folders = [(source / layout.images[number], source / layout.texts[number], layout.prefix)
-                   for layout in TEXT_LAYOUTS if (source / layout.images[number]).is_dir()]  # fmt: skip
-        mats = [file for file in (source / part / "gt.mat", *([source / "gt.mat"] * (part == "train")), source)
-                if file.is_file() and file.suffix == ".mat" and (part == "train" or file.parent != source)]  # fmt: skip
-        if folders:
-            images = list(read_text_layout(*folders[0], problems))
+        layout = next((each for each in TEXT_LAYOUTS if (source / each.images[number]).is_dir()), None)
+        mat = _mat_of_part(source, part)
+        if layout:
+            folder = source / layout.images[number]
+            images = list(read_text_layout(folder, source / layout.texts[number], layout.prefix, problems))
             for image in tqdm(images, desc=part, leave=False, disable=None):
-                place_image(folders[0][0] / image.name, out / part / image.name, copy)
+                place_image(folder / image.name, out / part / image.name, copy)
             write_mat(out / part / "gt.mat", images)
             counts[part] = len(images)
-        elif mats:
-            with damage_as_user_error(mats[0]):
-                counts[part] = _mat_to_text(mats[0], out, number, copy, problems)
+        elif mat:
+            with damage_as_user_error(mat):
+                counts[part] = _mat_to_text(mat, out, number, copy, problems)
     if not counts:
         raise UserError(f"{source}: nothing to convert; expected the folders of a sample dataset or a gt.mat")
     return counts, problems
+
+
+def _mat_of_part(source: Path, part: str) -> Path | None:
+    """The gt.mat of a part; one directly in the source, or the source itself, is the training part's."""
+    candidates = [source / part / "gt.mat"]
+    if part == "train":
+        candidates += [source / "gt.mat", source]
+    return next((file for file in candidates if file.is_file() and file.suffix == ".mat"), None)
 
 
 def _mat_to_text(file: Path, out: Path, part: int, copy: bool, problems: Problems) -> int:
@@ -171,12 +189,16 @@ def _mat_to_text(file: Path, out: Path, part: int, copy: bool, problems: Problem
     return len(written)
 
 
-def main() -> None:
+def build_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("source", type=Path, metavar="SOURCE")
-    parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--copy", action="store_true", help="copy the images instead of linking them")
-    args = parser.parse_args()
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of a sample dataset, or a gt.mat")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the converted dataset")
+    flag(parser, "--copy", "copy the images instead of linking them")
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     if args.out.resolve() == args.source.resolve():
         raise UserError(f"{args.out}: it is the source; give another folder")
     counts, problems = convert(args.source, args.out, args.copy)

@@ -1,10 +1,10 @@
-"""Small data to try everything on, drawn with OpenCV alone: SynthText's layout and frames like a hand-held video.
+"""A small dataset to try everything on, drawn with OpenCV: SynthText's layout, and frames like a hand-held video's.
 
     python3 -m tools.demo_data --out demo/data
 
-Writes OUT/synthtext (numbered folders and a true gt.mat) and OUT/frames (train_images1, test_images1 and their
-text files): a camera moves over walls of signs, other walls for the test frames than for training. The same
-seed gives the same pictures.
+Writes OUT/synthtext (numbered folders and a gt.mat) and OUT/frames (train_images1, test_images1 and their text files):
+a camera moves over walls of signs; test frames show other walls than training frames. The same seed gives the same
+pictures.
 """
 
 from itertools import pairwise
@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import scipy.io
 
 from utils.data.annotations import DONT_CARE, Words, write_words
 from utils.data.augmentation import transform_points
+from utils.data.gt_mat import SynthTextImage, write_synthtext
 from utils.data.images import write_image
 from utils.errors import run_script
 from utils.geometry import bounding_boxes, min_area_rectangles
-from utils.options.parser import Parser, whole_number
+from utils.options.parser import Parser, nonempty_path, option, whole_number
 
 _WORDS = """
 exit open closed push pull stop taxi hotel cafe bar bank books bread coffee pizza sale new old north south
@@ -29,20 +29,19 @@ smoking parking private danger wet paint please wait here ring bell tickets info
 left right
 """
 VOCABULARY = _WORDS.split()
-FONTS = (
-    cv2.FONT_HERSHEY_SIMPLEX,
-    cv2.FONT_HERSHEY_DUPLEX,
-    cv2.FONT_HERSHEY_COMPLEX,
-    cv2.FONT_HERSHEY_TRIPLEX,
-)
+FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
+FONT_SCALE = 2.0
+"""Words are drawn at this size, then warped into the picture."""
 FRAME_HEIGHT, FRAME_WIDTH = 192, 256
 WORD_HEIGHTS = 16.0, 40.0
-"""Pixels in the frame."""
+"""Range of word heights in SynthText pictures, in pixels."""
 UNREADABLE = 11.0
-"""Words of less height than this, in pixels, are marked don't-care."""
+"""Words lower than this, in pixels, are marked don't-care."""
 
 
 class Word(NamedTuple):
+    """A drawn word."""
+
     text: str
     quad: np.ndarray
     """(4, 2) in the picture's pixels."""
@@ -55,56 +54,51 @@ def draw_background(rng: np.random.Generator, height: int, width: int) -> np.nda
     coarse = rng.uniform(30, 225, (rng.integers(2, 5), rng.integers(2, 5), 3)).astype(np.float32)
     picture = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     for _ in range(rng.integers(3, 9)):
-        x, y = rng.integers(0, width), rng.integers(0, height)
+        x, y = int(rng.integers(0, width)), int(rng.integers(0, height))
         size = rng.integers(5, max(width // 3, 6), 2).tolist()
         colour = rng.uniform(0, 255, 3).tolist()
         thickness = int(rng.choice([-1, 1, 2, 4]))
         if rng.random() < 0.5:
             cv2.rectangle(picture, (x, y), (x + size[0], y + size[1]), colour, thickness, cv2.LINE_AA)
         else:
-            cv2.ellipse(
-                picture, (x, y), size, rng.uniform(0, 180), 0, rng.uniform(90, 360), colour, thickness, cv2.LINE_AA
-            )
+            turn, end = rng.uniform(0, 180), rng.uniform(90, 360)
+            cv2.ellipse(picture, (x, y), size, turn, 0, end, colour, thickness, cv2.LINE_AA)
     grain = rng.normal(0, rng.uniform(2, 10), (height // 2, width // 2, 3)).astype(np.float32)
-    picture += cv2.resize(grain, (width, height))
+    picture = picture + cv2.resize(grain, (width, height))
     return np.clip(cv2.GaussianBlur(picture, (3, 3), 0), 0, 255).astype(np.uint8)
 
 
-def write_word(
-    rng: np.random.Generator, picture: np.ndarray, text: str, height: float, centre: np.ndarray, angle: float
-) -> Word | None:
+class Placement(NamedTuple):
+    """Where and how a word is drawn."""
+
+    height: float
+    """Of the word, in pixels."""
+    centre: np.ndarray
+    """(2,) x and y in the picture."""
+    angle: float
+    """Rotation in radians, positive when the right end is higher."""
+
+
+def draw_word(rng: np.random.Generator, picture: np.ndarray, text: str, placement: Placement) -> Word | None:
     """Draw a word into the picture, in perspective; None, and nothing drawn, where it does not fit in."""
-    font, scale = int(rng.choice(FONTS)), 2.0
-    thickness = int(rng.integers(3, 8))
-    (width, above), below = cv2.getTextSize(text, font, scale, thickness)
-    descends = any(letter in "gjpqy" for letter in text)
-    below = below if descends else thickness // 2
-    margin = thickness
-    patch_height, patch_width = above + below + 2 * margin, width + 2 * margin
-    mask = np.zeros((patch_height, patch_width), np.uint8)
-    cv2.putText(mask, text, (margin, margin + above), font, scale, 255, thickness, cv2.LINE_AA)
-
-    ends = np.array([cv2.getTextSize(text[:count], font, scale, thickness)[0][0] for count in range(len(text) + 1)])
-    x = margin + ends * width / max(ends[-1], 1)
-    top, bottom = float(margin), float(margin + above + below)
-    flat = [[[a, top], [b, top], [b, bottom], [a, bottom]] for a, b in pairwise(x)]
-    flat = np.array([[[x[0], top], [x[-1], top], [x[-1], bottom], [x[0], bottom]], *flat])
-
-    factor = height / (bottom - top)
-    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
-    half = np.array([patch_width, patch_height]) * factor / 2
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half + rng.normal(0, 0.03 * height, (4, 2))
-    corners = corners @ turn.T + centre
-    patch_corners = np.array([[0, 0], [patch_width, 0], [patch_width, patch_height], [0, patch_height]], np.float32)
-    homography = cv2.getPerspectiveTransform(patch_corners, corners.astype(np.float32))
+    mask, flat = _draw_flat(rng, text)
+    height, width = mask.shape
+    factor = placement.height / (flat[0, 2, 1] - flat[0, 0, 1])
+    cos, sin = np.cos(placement.angle), np.sin(placement.angle)
+    half = np.array([width, height]) * factor / 2
+    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) * half
+    corners = corners + rng.normal(0, 0.03 * placement.height, (4, 2))
+    corners = corners @ np.array([[cos, sin], [-sin, cos]]).T + placement.centre
+    flat_corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
+    homography = cv2.getPerspectiveTransform(flat_corners, corners.astype(np.float32))
     quads = cv2.perspectiveTransform(flat.reshape(1, -1, 2), homography).reshape(-1, 4, 2)
     left, upper, right, lower = bounding_boxes(quads[:1])[0]
     if left < 2 or upper < 2 or right > picture.shape[1] - 3 or lower > picture.shape[0] - 3:
         return None
-    shrunk = min(1.0, 2 * factor)  # smooth before it shrinks
+    shrunk = min(1.0, 2 * factor)  # area-averaged before the warp shrinks it further
     if shrunk < 1:
         mask = cv2.resize(mask, None, fx=shrunk, fy=shrunk, interpolation=cv2.INTER_AREA)
-        homography = homography @ np.diag([patch_width / mask.shape[1], patch_height / mask.shape[0], 1])
+        homography = homography @ np.diag([width / mask.shape[1], height / mask.shape[0], 1])
     origin = np.floor([left, upper]).astype(int)
     size = np.ceil([right, lower]).astype(int) + 1 - origin
     moved = np.array([[1, 0, -origin[0]], [0, 1, -origin[1]], [0, 0, 1.0]]) @ homography
@@ -115,11 +109,32 @@ def write_word(
     return Word(text, quads[0], quads[1:])
 
 
+def _draw_flat(rng: np.random.Generator, text: str) -> tuple[np.ndarray, np.ndarray]:
+    """The word's ink (h, w) uint8 in a random font, and (1 + characters, 4, 2) its box and its characters'."""
+    font, thickness = int(rng.choice(FONTS)), int(rng.integers(3, 8))
+    (width, above), below = cv2.getTextSize(text, font, FONT_SCALE, thickness)
+    descends = any(letter in "gjpqy" for letter in text)
+    below = below if descends else thickness // 2
+    margin = thickness
+    mask = np.zeros((above + below + 2 * margin, width + 2 * margin), np.uint8)
+    cv2.putText(mask, text, (margin, margin + above), font, FONT_SCALE, 255, thickness, cv2.LINE_AA)
+    starts = [cv2.getTextSize(text[:count], font, FONT_SCALE, thickness)[0][0] for count in range(len(text) + 1)]
+    ends = np.array(starts)
+    x = margin + ends * width / max(ends[-1], 1)
+    top, bottom = float(margin), float(margin + above + below)
+    spans = [(x[0], x[-1]), *pairwise(x)]
+    return mask, np.array([[[a, top], [b, top], [b, bottom], [a, bottom]] for a, b in spans])
+
+
 def draw_scene(
     rng: np.random.Generator, height: int, width: int, count: int, heights: tuple[float, float]
 ) -> tuple[np.ndarray, list[Word]]:
-    """A wall with up to `count` words that do not overlap."""
-    picture, words, taken = draw_background(rng, height, width), [], np.zeros((height, width), bool)
+    """A wall with up to `count` words that do not overlap: (H, W, 3) uint8, and the words.
+
+    heights: range of the words' heights, in pixels.
+    """
+    picture, taken = draw_background(rng, height, width), np.zeros((height, width), bool)
+    words: list[Word] = []
     for _ in range(count * 4):
         if len(words) == count:
             break
@@ -138,7 +153,7 @@ def draw_scene(
         if rng.random() < 0.3:  # on a sign
             colour = rng.uniform(0, 255, 3).tolist()
             cv2.rectangle(picture, (left, top), (right, bottom), colour, -1)
-        word = write_word(rng, picture, text, size, centre, rng.normal(0, 0.1))
+        word = draw_word(rng, picture, text, Placement(size, centre, rng.normal(0, 0.1)))
         if word:
             taken[max(top, 0) : bottom, max(left, 0) : right] = True
             words.append(word)
@@ -146,7 +161,7 @@ def draw_scene(
 
 
 def spoil(rng: np.random.Generator, picture: np.ndarray, motion: float) -> np.ndarray:
-    """Motion blur over `motion` pixels, light, sensor noise."""
+    """The picture with motion blur over `motion` pixels, other light and sensor noise."""
     length = max(1, round(motion))
     if length > 1:
         kernel = np.zeros((length, length), np.float32)
@@ -154,42 +169,31 @@ def spoil(rng: np.random.Generator, picture: np.ndarray, motion: float) -> np.nd
         step = np.array([np.cos(angle), np.sin(angle)]) * (length - 1) / 2
         middle = np.array([(length - 1) / 2] * 2)
         ends = [tuple(round(float(value)) for value in middle + sign * step) for sign in (-1, 1)]
-        cv2.line(kernel, *ends, 1.0)
+        cv2.line(kernel, ends[0], ends[1], 1.0)
         picture = cv2.filter2D(picture, -1, kernel / kernel.sum())
     light = picture * rng.uniform(0.75, 1.15) + rng.normal(0, rng.uniform(1, 6), picture.shape)
     return np.clip(light, 0, 255).astype(np.uint8)
 
 
 def make_synthtext(folder: Path, count: int, seed: int) -> None:
-    """`count` pictures and a gt.mat with imnames, wordBB, charBB and txt, as SynthText's."""
-    names, word_boxes, character_boxes, texts = [], [], [], []
+    """Write `count` pictures and a gt.mat with SynthText's variables."""
+    images = []
     for number in range(count):
         rng = np.random.default_rng([seed, 0, number])
-        picture, words = [], []
+        picture, words = draw_scene(rng, FRAME_HEIGHT, FRAME_WIDTH, int(rng.integers(2, 6)), WORD_HEIGHTS)
         while not words:
             picture, words = draw_scene(rng, FRAME_HEIGHT, FRAME_WIDTH, int(rng.integers(2, 6)), WORD_HEIGHTS)
         name = f"{number // 100 + 1}/scene_{number}.jpg"
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_image(folder / name, spoil(rng, picture, rng.uniform(0, 3)))
-        names.append(name)
-        boxes = np.stack([word.quad for word in words]).transpose(2, 1, 0).astype(np.float32)
-        word_boxes.append(boxes[..., 0] if len(words) == 1 else boxes)
-        character_boxes.append(
-            np.concatenate([word.characters for word in words]).transpose(2, 1, 0).astype(np.float32)
-        )
-        texts.append(np.array([word.text for word in words]))
-    contents = {"imnames": names, "wordBB": word_boxes, "charBB": character_boxes, "txt": texts}
-    scipy.io.savemat(folder / "gt.mat", {name: _cells(values) for name, values in contents.items()})
-
-
-def _cells(values: list) -> np.ndarray:
-    cells = np.empty((1, len(values)), object)
-    cells[0, :] = [np.array([value]) if isinstance(value, str) else value for value in values]
-    return cells
+        quads = np.stack([word.quad for word in words]).astype(np.float32)
+        characters = np.concatenate([word.characters for word in words]).astype(np.float32)
+        images.append(SynthTextImage(name, quads, characters, [word.text for word in words]))
+    write_synthtext(folder / "gt.mat", images)
 
 
 def make_frames(folder: Path, train: int, test: int, seed: int, per_wall: int = 10) -> None:
-    """A camera moves over walls; each wall gives `per_wall` frames."""
+    """Write frames of a camera that moves over walls; each wall gives `per_wall` frames."""
     for part, count in (("train", train), ("test", test)):
         images, texts = folder / f"{part}_images1", folder / f"sample_{part}_annotation_txt"
         images.mkdir(parents=True, exist_ok=True)
@@ -201,7 +205,7 @@ def make_frames(folder: Path, train: int, test: int, seed: int, per_wall: int = 
                 start, step = rng.uniform(0.25, 0.75, 2), rng.normal(0, 0.04, 2)
             place = np.clip(start + step * (number % per_wall), 0.2, 0.8) * [3 * FRAME_WIDTH, 3 * FRAME_HEIGHT]
             camera = cv2.getRotationMatrix2D(place.tolist(), rng.normal(0, 4), rng.uniform(0.85, 1.15))
-            camera[:, 2] += np.array([FRAME_WIDTH, FRAME_HEIGHT]) / 2 - place
+            camera[:, 2] = camera[:, 2] + (np.array([FRAME_WIDTH, FRAME_HEIGHT]) / 2 - place)
             frame = cv2.warpAffine(wall, camera, (FRAME_WIDTH, FRAME_HEIGHT), flags=cv2.INTER_LINEAR)
             quads = [transform_points(word.quad, camera) for word in words]
             frame = spoil(rng, frame, np.hypot(*step) * 40)
@@ -209,7 +213,7 @@ def make_frames(folder: Path, train: int, test: int, seed: int, per_wall: int = 
 
 
 def write_frame(image: Path, text: Path, words: list[Word], quads: list[np.ndarray], frame: np.ndarray) -> None:
-    """Words that the frame cuts or that are too small to read become don't-care."""
+    """Write a frame and its text file; words that the frame cuts or that are too small to read are don't-care."""
     kept, texts = [], []
     for word, quad in zip(words, quads, strict=True):
         whole = min_area_rectangles(quad[None]).sizes
@@ -223,14 +227,18 @@ def write_frame(image: Path, text: Path, words: list[Word], quads: list[np.ndarr
     write_words(text, Words(np.array(kept).reshape(-1, 4, 2), np.array([t == DONT_CARE for t in texts], bool)), texts)
 
 
-def main() -> None:
+def build_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="gets synthtext/ and frames/")
-    parser.add_argument("--images", type=whole_number(5), default=600, metavar="N", help="(default %(default)s)")
-    parser.add_argument("--train-frames", type=whole_number(1), default=60, metavar="N", help="(default %(default)s)")
-    parser.add_argument("--test-frames", type=whole_number(1), default=40, metavar="N", help="(default %(default)s)")
-    parser.add_argument("--seed", type=whole_number(0), default=0, help="(default %(default)s)")
-    args = parser.parse_args()
+    option(parser, "--out", nonempty_path, None, "DIR", "folder for synthtext/ and frames/", required=True)
+    option(parser, "--images", whole_number(5), 600, "N", "pictures in synthtext/")
+    option(parser, "--train-frames", whole_number(1), 60, "N", "training frames in frames/")
+    option(parser, "--test-frames", whole_number(1), 40, "N", "test frames in frames/")
+    option(parser, "--seed", whole_number(0), 0, "N", "of the random numbers")
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     make_synthtext(args.out / "synthtext", args.images, args.seed)
     make_frames(args.out / "frames", args.train_frames, args.test_frames, args.seed)
     print(f"{args.out}: synthtext/ ({args.images} images), frames/ ({args.train_frames} + {args.test_frames} frames)")

@@ -1,4 +1,4 @@
-"""Give ICDAR 2015's training images a test split of their own, by links: nothing is copied.
+"""Split ICDAR 2015's training images into training and test images, by symbolic links: nothing is copied.
 
     python3 -m tools.split_icdar ICDAR2015 OUT --train 800
 
@@ -10,17 +10,17 @@ from pathlib import Path
 
 from utils.data.annotations import ICDAR2015_LAYOUT, list_images
 from utils.errors import UserError, run_script
-from utils.options.parser import Parser, whole_number
+from utils.options.parser import Parser, option, whole_number
 
 
 def split(source: Path, out: Path, train: int) -> tuple[int, int]:
-    """Link images and texts; returns how many went to either part."""
+    """Link images and texts into `out`; returns the numbers of training and test images."""
     layout = ICDAR2015_LAYOUT
     if not (source / layout.images[0]).is_dir():
         raise UserError(f"{source}: there is no {layout.images[0]}/; give the folder of ICDAR 2015's training set")
     images = list_images(source / layout.images[0])
     if not 0 < train < len(images):
-        raise UserError(f"--train {train}: {source} has {len(images)} images; leave some for either part")
+        raise UserError(f"--train {train}: {source} has {len(images)} images; leave some for each part")
     for number, image in enumerate(images):
         part = int(number >= train)
         text = source / layout.texts[0] / f"{layout.prefix}{image.stem}.txt"
@@ -32,12 +32,16 @@ def split(source: Path, out: Path, train: int) -> tuple[int, int]:
     return train, len(images) - train
 
 
-def main() -> None:
+def build_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("source", type=Path, metavar="ICDAR2015", help="folder with ch4_training_images/")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the links")
-    parser.add_argument("--train", type=whole_number(1), default=800, metavar="N", help="(default %(default)s)")
-    args = parser.parse_args()
+    option(parser, "--train", whole_number(1), 800, "N", "images that remain for training")
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     counts = split(args.source, args.out, args.train)
     print(f"{args.out}: {counts[0]} training and {counts[1]} test images, linked")
 

@@ -190,7 +190,7 @@ def test_workers_get_the_place_not_the_arrays(tmp_path):
     assert len(sent) < 2000 < annotations.quads.nbytes // 100
     assert same(pickle.loads(sent), annotations)
     annotations.index.unlink()
-    with pytest.raises(UserError, match="taken away or replaced"):
+    with pytest.raises(UserError, match="removed or replaced"):
         pickle.loads(sent)
 
 

@@ -82,13 +82,14 @@ def slow_encode(words: Words, height: int, width: int):
         if shape.area == 0:
             continue
         hull = np.array(shapely.convex_hull(shape).exterior.coords)
-        best = None
+        smallest, best = np.inf, (0.0, 0.0, 0.0, 0.0, 0.0)
         for start, end in pairwise(hull):
             theta = (-np.arctan2(*(end - start)[::-1]) + np.pi / 4) % (np.pi / 2) - np.pi / 4
             along, down = hull @ [np.cos(theta), -np.sin(theta)], hull @ [np.sin(theta), np.cos(theta)]
-            if best is None or np.ptp(along) * np.ptp(down) < best[0] - 1e-9:
-                best = np.ptp(along) * np.ptp(down), theta, along.min(), along.max(), down.min(), down.max()
-        _, theta, left, right, top, bottom = best
+            if np.ptp(along) * np.ptp(down) < smallest - 1e-9:
+                smallest = np.ptp(along) * np.ptp(down)
+                best = theta, along.min(), along.max(), down.min(), down.max()
+        theta, left, right, top, bottom = best
         shrink = SHRINK_RATIO * min_area_rectangles(quads[number][None]).sizes.min()
         crossed = [quads[number].min(0) < 0, quads[number].max(0) > [columns, rows]]
         for y in range(rows):

@@ -105,13 +105,44 @@ def test_frames_of_a_video(tmp_path, run_script, refuses):
     for number in range(11):
         video.write(np.full((48, 64, 3), 20 * number, np.uint8))
     video.release()
-    taken = list(read_frames(tmp_path / "v.avi", 5))
+    problems = Problems()
+    taken = list(read_frames(tmp_path / "v.avi", 5, problems))
     assert [number for number, _ in taken] == [0, 5, 10]
     assert taken[1][1].mean() == pytest.approx(100, abs=3)
+    assert not problems
     run_script("-m", "tools.extract_frames", tmp_path / "v.avi", "--every", 4, "--out", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"v_{n:06d}.jpg" for n in (0, 4, 8)]
     (tmp_path / "bad.mp4").write_bytes(b"no video")
-    refuses("-m", "tools.extract_frames", tmp_path / "bad.mp4", "--out", tmp_path / "o", parts=["bad.mp4: OpenCV"])
     refuses(
-        "-m", "tools.extract_frames", tmp_path / "none.mp4", "--out", tmp_path / "o", parts=["there is no such file"]
+        "-m",
+        "tools.extract_frames",
+        tmp_path / "bad.mp4",
+        "--out",
+        tmp_path / "o",
+        parts=["bad.mp4: no picture"],
     )
+    refuses(
+        "-m", "tools.extract_frames", tmp_path / "none.mp4", "--out", tmp_path / "o", parts=["none.mp4: no such file"]
+    )
+
+
+def test_a_damaged_frame_is_counted_and_reading_goes_on(tmp_path, run_script):
+    """The data of one JPEG of a Motion-JPEG video are overwritten."""
+    path = tmp_path / "v.avi"
+    video = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (64, 48))
+    for number in range(9):
+        video.write(np.full((48, 64, 3), 20 * number, np.uint8))
+    video.release()
+    data = bytearray(path.read_bytes())
+    starts = [place for place in range(len(data) - 1) if data[place : place + 3] == b"\xff\xd8\xff"]
+    assert len(starts) == 9
+    data[starts[4] : starts[5] - 8] = bytes(starts[5] - 8 - starts[4])
+    path.write_bytes(data)
+    problems = Problems()
+    taken = [number for number, _ in read_frames(path, 2, problems)]
+    assert problems.count("frames unreadable, left out") == 1
+    assert "v.avi: frame 4" in str(problems)
+    assert taken == [0, 2, 6, 8]
+    output = run_script("-m", "tools.extract_frames", path, "--every", 2, "--out", tmp_path / "out").stdout
+    assert "out: 4 frames of" in output
+    assert "1 frames unreadable, left out (e.g. " in output

@@ -1,11 +1,11 @@
-"""SynthText's `gt.mat`, read once: an index of flat arrays beside it, mapped into memory from then on.
+"""SynthText's `gt.mat` as an index of flat arrays: built once, mapped into memory from then on.
 
-The index of the full SynthText (858,750 images, 7.27 million words) is one file of 300 MB that opens at once
-and whose pages all processes share. It lies beside the gt.mat, or in a cache folder where that one is
-read-only. It is made again when the gt.mat has another size, time or content, or when it is not whole.
+The index of the full SynthText (858,750 images, 7.27 million words) is a file of 300 MB that opens immediately and
+whose pages all processes share. It is beside the gt.mat, or in a cache folder if the gt.mat's folder is read-only. It
+is rebuilt if the size, time or content of the gt.mat changes, or if the index is incomplete.
 
-File: the arrays, each at a multiple of 64 bytes; then JSON that says what lies where, which gt.mat it is of and
-what was left out of it; then `_END`.
+File format: the arrays, each at a multiple of 64 bytes; then JSON with the position of each array, the key of the
+gt.mat and what was left out of it; then `_END`.
 """
 
 import contextlib
@@ -32,14 +32,14 @@ from utils.runtime.files import atomic_file
 
 try:
     import fcntl
-except ImportError:  # Windows: two first starts at once both build, and the later one's index stays
-    fcntl = None
+except ImportError:  # Windows: two runs that start at once both build the index, and the later one's remains
+    fcntl = None  # type: ignore[assignment]
 
 FORMAT = 1
-"""Goes up with every change of the file's form, and of the checks of `utils.data.annotations.check_words`."""
+"""Increased with every change of the file format, or of `utils.data.annotations.check_words`."""
 
 _END = struct.Struct("<Q16s8s")
-"""Length of the JSON, digest of all before, magic."""
+"""Length of the JSON, digest of everything before, magic."""
 _MAGIC = b"TEXTIDX\n"
 _ALIGNMENT = 64
 _PROBES, _PROBE_BYTES = 64, 4096
@@ -49,26 +49,26 @@ _BATCH = 4096
 
 
 def read_synthtext(path: str | Path, cache_dir: str | Path | None = None) -> Annotations:
-    """SynthText's `gt.mat` (a file, or the folder that holds it); images beside it or in `images/`.
+    """The annotations of SynthText's `gt.mat`: the file, or the folder that contains it. Raises `UserError`.
 
-    The first call builds the index. cache_dir: the folder for it; by default beside the gt.mat, or where
-    that is read-only in the user's cache ($XDG_CACHE_HOME or ~/.cache).
+    The images are beside it or in `images/`. The first call builds the index. cache_dir: the folder for it; None:
+    beside the gt.mat or, where that is read-only, in the user's cache ($XDG_CACHE_HOME or ~/.cache).
     """
     path = Path(path)
     file = path / "gt.mat" if path.is_dir() else path
     if not file.is_file():
-        raise UserError(f"{path}: there is no gt.mat; give the folder that holds SynthText's gt.mat")
+        raise UserError(f"{path}: there is no gt.mat; give the folder that contains SynthText's gt.mat")
     try:
-        return _open_or_build(file, _places(file, cache_dir))
+        return _open_or_build(file, _index_paths(file, cache_dir))
     except PermissionError:
         raise UserError(f"{file}: you have no permission to read it; change its mode") from None
 
 
 class IndexedAnnotations(Annotations):
-    """Annotations whose arrays lie in an index; a copy sent to another process maps the same file."""
+    """Annotations whose arrays are mapped from an index; a copy in another process maps the same file."""
 
     def __init__(self, file: Path, index: Path, key: dict):
-        """file: the gt.mat. key: what the index must be of. Raises `_NoIndex`."""
+        """file: the gt.mat. key: that the index must have. Raises `_NoIndex`."""
         contents, arrays = _map(index, key)
         self.file, self.index, self.key = file, index, key
         self.names = Names(arrays["name_offsets"], arrays["name_data"])
@@ -88,15 +88,15 @@ def _open_again(file: Path, index: Path, key: dict) -> IndexedAnnotations:
     try:
         return IndexedAnnotations(file, index, key)
     except _NoIndex:
-        raise UserError(f"{index}: it was taken away or replaced during the run; start again") from None
+        raise UserError(f"{index}: it was removed or replaced during the run; start again") from None
 
 
 class _NoIndex(Exception):
-    """There is no index, or a stale, torn or foreign one."""
+    """There is no index, or it is stale, incomplete or of another gt.mat."""
 
 
-def _places(file: Path, cache_dir: str | Path | None) -> list[Path]:
-    """Where the index may lie, best first."""
+def _index_paths(file: Path, cache_dir: str | Path | None) -> list[Path]:
+    """Possible files for the index, the preferred one first."""
     beside = file.with_name(f"{file.name}.index")
     name = f"{file.stem}-{hashlib.blake2b(str(file.resolve()).encode(), digest_size=8).hexdigest()}.index"
     if cache_dir is not None:
@@ -105,31 +105,31 @@ def _places(file: Path, cache_dir: str | Path | None) -> list[Path]:
     return [beside, users / name]
 
 
-def _open_or_build(file: Path, places: list[Path]) -> Annotations:
+def _open_or_build(file: Path, paths: list[Path]) -> Annotations:
     key = _key(file)
     for turn in ("without the lock", "with it"):
         with _locked(file) if turn == "with it" else contextlib.nullcontext():
-            for index in places:
+            for index in paths:
                 with contextlib.suppress(_NoIndex):
                     return IndexedAnnotations(file, index, key)
-            if turn == "with it":  # nobody else has built it while we waited
-                index = _build(file, key, places)
+            if turn == "with it":  # no other process has built it in the meantime
+                index = _build(file, key, paths)
                 return IndexedAnnotations(file, index, key)
     raise AssertionError("unreachable")
 
 
 @contextlib.contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Alone among processes with this gt.mat; it is the gt.mat itself that is locked, for reading is enough."""
+    """Exclusive among processes that use this gt.mat. The gt.mat itself is locked: that needs no write access."""
     with open(file, "rb") as handle:
         if fcntl:
-            with contextlib.suppress(OSError):  # a network disk without locks
+            with contextlib.suppress(OSError):  # a network file system without locks
                 fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 
 
 def _key(file: Path) -> dict:
-    """What tells one gt.mat from another, without reading all of it."""
+    """Identifies a gt.mat without reading all of it."""
     state = file.stat()
     with open(file, "rb") as handle:
         digest = _probe(handle, state.st_size)
@@ -137,7 +137,7 @@ def _key(file: Path) -> dict:
 
 
 def _probe(handle: BinaryIO, size: int) -> bytes:
-    """Digest of evenly spread blocks of a file's first `size` bytes; of all of them if they are few."""
+    """Digest of evenly spread blocks of a file's first `size` bytes, or of all bytes of a small file."""
     digest = hashlib.blake2b(struct.pack("<Q", size), digest_size=16)
     last = max(size - _PROBE_BYTES, 0)
     for start in sorted({last * number // (_PROBES - 1) for number in range(_PROBES)}):
@@ -177,10 +177,10 @@ def _map(index: Path, key: dict) -> tuple[dict, dict[str, np.ndarray]]:
     return contents, arrays
 
 
-def _build(file: Path, key: dict, places: list[Path]) -> Path:
-    """Write the index at the first place that takes it."""
+def _build(file: Path, key: dict, paths: list[Path]) -> Path:
+    """Write the index to the first path that is writable."""
     reasons = []
-    for index in places:
+    for index in paths:
         try:
             if index.parent == file.parent:
                 _refuse_read_only(index.parent)
@@ -194,17 +194,17 @@ def _build(file: Path, key: dict, places: list[Path]) -> Path:
 
 
 def _refuse_read_only(folder: Path) -> None:
-    """A folder that its mode calls read-only is so for root, too, who could write there."""
+    """Raise `PermissionError` for a folder whose mode is read-only, also for root, who could write there."""
     if not folder.stat().st_mode & 0o222:
         raise PermissionError(13, os.strerror(13))
 
 
 def _write(handle: BinaryIO, file: Path, key: dict) -> None:
-    """All of the index, quads as they come from the gt.mat."""
+    """Write the whole index; the quads as they come from the gt.mat."""
     with damage_as_user_error(file):
         contents = _write_arrays(handle, file, *_read_mat(file))
     if _key(file) != key:
-        raise UserError(f"{file}: it changed while it was read; start again when it is whole")
+        raise UserError(f"{file}: it changed while it was read; start again when it is complete")
     text = json.dumps({"key": key, **contents}).encode()
     handle.write(text)
     size = handle.tell()
@@ -214,7 +214,10 @@ def _write(handle: BinaryIO, file: Path, key: dict) -> None:
 
 
 def _write_arrays(handle: BinaryIO, file: Path, names: Names, cells: Iterable[tuple[Cell, Cell | None]]) -> dict:
-    """Returns the JSON's `arrays` and `problems`. cells: of each image, of wordBB and of dontcare."""
+    """Write the arrays; returns the JSON's `arrays` and `problems`.
+
+    cells: of each image, those of wordBB and dontcare.
+    """
     problems, kept, total = Problems(), [], 0
     counts, ignored = [], []
     bar = tqdm(cells, desc=f"{file}: first use, indexing", total=len(names), unit="img", disable=None)
@@ -262,9 +265,9 @@ def _write_arrays(handle: BinaryIO, file: Path, names: Names, cells: Iterable[tu
 
 
 def _read_mat(file: Path) -> tuple[Names, Iterator[tuple[Cell, Cell | None]]]:
-    """The image names ("" for one that can't be a file's), and of each image the cells of wordBB and dontcare.
+    """The image names ("" for an invalid one), and the cells of wordBB and dontcare of each image.
 
-    dontcare is `tools.convert`'s: which words are `###`; SynthText has none. Raises `Damaged`.
+    dontcare is written by `tools.convert` and marks `###` words; SynthText has none. Raises `Damaged`.
     """
     columns = read_columns(file, _COLUMNS)
     count, cells = columns["imnames"]

@@ -1,7 +1,7 @@
-"""Annotation files -> image names and word quads, checked once, kept in flat arrays.
+"""Annotation files -> image names and word quads, checked once, in flat arrays.
 
-Flat arrays (not lists of arrays) are shared with DataLoader workers without being copied page by page.
-SynthText's `gt.mat` is read by `utils.data.annotation_index`.
+Flat arrays, unlike lists of arrays, are shared with DataLoader workers without being copied page by page. SynthText's
+`gt.mat` is read by `utils.data.annotation_index`.
 """
 
 import os
@@ -20,16 +20,16 @@ from utils.geometry import self_crossing, signed_areas, sort_around_centre
 
 DONT_CARE = "###"
 MIN_AREA = 1.0
-"""Square pixels; a quad with less is no word."""
+"""Square pixels; a quad with less area is left out."""
 
 
 class TextLayout(NamedTuple):
-    """Folders of images and of their texts, each (for training, for tests)."""
+    """Folder names of images and of their text files, each (for training, for tests)."""
 
     images: tuple[str, str]
     texts: tuple[str, str]
     prefix: str
-    """What a text's name has before the image's."""
+    """A text file's name is this, then the image's name."""
 
 
 SAMPLE_LAYOUT = TextLayout(
@@ -44,7 +44,7 @@ TEXT_LAYOUTS = SAMPLE_LAYOUT, ICDAR2015_LAYOUT
 
 
 class Words(NamedTuple):
-    """The words of one image."""
+    """The words of one image, M of them."""
 
     quads: np.ndarray
     """(M, 4, 2) float32 corners (x, y) in pixels, clockwise."""
@@ -52,8 +52,8 @@ class Words(NamedTuple):
     """(M,) bool: don't-care (`###`)."""
 
 
-class Names(Sequence):
-    """Strings as one run of UTF-8 bytes: a view, 50 bytes an image instead of the widest name's 4 a letter.
+class Names(Sequence[str]):
+    """A sequence of strings in one array of UTF-8 bytes: about 50 bytes per image name, and shared like an array.
 
     offsets: (N + 1,) where each string starts. data: (bytes,) uint8.
     """
@@ -63,6 +63,7 @@ class Names(Sequence):
 
     @classmethod
     def pack(cls, strings: Iterable[str]) -> "Names":
+        """The strings' bytes, one after the other."""
         offsets, data = array("q", [0]), bytearray()
         for string in strings:
             data += string.encode("utf-8", errors="replace")
@@ -72,7 +73,7 @@ class Names(Sequence):
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, index: int) -> str:
+    def __getitem__(self, index: int) -> str:  # type: ignore[override]  # slices are not supported
         if not -len(self) <= index < len(self):
             raise IndexError(f"name {index} of {len(self)}")
         index = index % len(self)
@@ -80,13 +81,13 @@ class Names(Sequence):
 
 
 class Annotations:
-    """Images of one folder and their words.
+    """N images of one folder and their words.
 
-    root: the folder. names: image paths relative to it. words: of each image, checked here. problems: what
-    was repaired or left out is added to it.
+    root: the folder. names: image paths relative to it. words: of each image; they are checked here. problems: counts
+    what is repaired or left out.
 
-    Afterwards `quads` (total, 4, 2) float32 and `ignored` (total,) bool hold all images' words, and
-    `offsets` (N + 1,) says where each image's start.
+    Attributes: `quads` (total, 4, 2) float32 and `ignored` (total,) bool of all images' words, and `offsets` (N + 1,),
+    where each image's words start.
     """
 
     def __init__(self, root: Path, names: Iterable[str], words: list[Words], problems: Problems):
@@ -100,28 +101,30 @@ class Annotations:
         return len(self.names)
 
     def path(self, index: int) -> Path:
+        """The image file."""
         return self.root / self.names[index]
 
     def words(self, index: int) -> Words:
+        """The image's words, in the file's pixels."""
         span = slice(self.offsets[index], self.offsets[index + 1])
         return Words(self.quads[span], self.ignored[span])
 
     def usable(self, indices: np.ndarray, at_most: int = 20_000, sample: int = 1_000) -> np.ndarray:
-        """Those of the images that are there and whole, judged by their first and last bytes.
+        """Those of the images whose files are complete, judged by their first and last bytes. Raises `UserError`.
 
-        Of more than `at_most` images only `sample`, evenly spread, are looked at; the others are taken on
-        trust (a worker that meets a broken one leaves it out, counted).
+        Of more than `at_most` images only `sample`, evenly spread, are checked; the loader leaves out and counts
+        unreadable ones among the others.
         """
         indices = np.asarray(indices)
         count = len(indices) if len(indices) <= at_most else sample
-        looked_at = np.unique(np.linspace(0, len(indices) - 1, count).astype(int))
+        checked = np.unique(np.linspace(0, len(indices) - 1, count).astype(int))
         broken = []
-        for position in looked_at:
+        for position in checked:
             path = self.path(indices[position])
             if problem := image_problem(path):
                 broken.append(position)
                 self.problems.add("images unreadable, left out", f"{path}: {problem}")
-        if len(broken) == len(looked_at):
+        if len(broken) == len(checked):
             first = f", e.g.\n{self.problems}" if broken else ""
             raise UserError(f"{self.root}: no usable image among {len(indices)} in the annotation{first}")
         return np.delete(indices, broken)
@@ -130,18 +133,18 @@ class Annotations:
 def check_words(
     quads: np.ndarray, ignored: np.ndarray, offsets: np.ndarray, names: Sequence[str], problems: Problems
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Repair corner orders and leave out what is no word: quads, ignored and offsets as `Annotations` has them.
+    """Quads, ignored and offsets as in `Annotations`, corner orders repaired and invalid quads left out.
 
-    names: of the images that offsets are about; with what is found, to problems.
+    names: of the images that the offsets belong to, for the examples in problems.
     """
 
     def note(kind: str, found: np.ndarray) -> None:
         if found.any():
-            image = names[np.searchsorted(offsets, np.argmax(found), "right") - 1]
+            image = names[int(np.searchsorted(offsets, np.argmax(found), "right")) - 1]
             problems.add(kind, image, int(found.sum()))
 
     quads = quads.astype(np.float64)
-    finite = (np.abs(quads) < 1e6).all((1, 2))  # false for nan, too
+    finite = (np.abs(quads) < 1e6).all((1, 2))  # also false for nan
     note("words with corners that are no numbers, left out", ~finite)
     quads[~finite] = 0
     crossing = self_crossing(quads)
@@ -159,18 +162,18 @@ def check_words(
 
 
 def inside_image(words: Words, height: int, width: int) -> np.ndarray:
-    """(M,) bool: which words have a part inside an image of that size."""
+    """(M,) bool: words whose bounding box overlaps an image of that size."""
     return ((words.quads.max(1) > 0) & (words.quads.min(1) < (width, height))).all(1)
 
 
 def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
-    """A folder of images and one of `<prefix><image name>.txt` files, a word a line.
+    """The annotations of a folder of images and a folder of `<prefix><image name>.txt` files. Raises `UserError`.
 
-    Lines: `x1,y1,x2,y2,x3,y3,x4,y4,text` in UTF-8, text may hold commas, `###` = don't care.
+    A line per word: `x1,y1,x2,y2,x3,y3,x4,y4,text` in UTF-8; the text may contain commas; `###` means don't-care.
     """
     for folder in (images, texts):
         if not folder.is_dir():
-            raise UserError(f"{folder}: there is no such folder; see 'Data layouts' in the README")
+            raise UserError(f"{folder}: there is no such folder; see docs/data.md")
     problems, names, words = Problems(), [], []
     for image in list_images(images):
         name = image.relative_to(images)
@@ -181,23 +184,26 @@ def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
         else:
             problems.add("images without annotation, left out", f"{image}: there is no {text}")
     if not names:
-        raise UserError(f"{images}: no image with a .txt of its name in {texts}; see 'Data layouts' in the README")
+        raise UserError(f"{images}: no image with a .txt of its name in {texts}; see docs/data.md")
     return Annotations(images, names, words, problems)
 
 
 def read_words(path: Path, problems: Problems) -> Words:
-    """The words of one `.txt` file; a line that is none is left out and counted."""
+    """The words of one `.txt` file; malformed lines are left out and counted in problems."""
     words, _ = read_transcriptions(path, problems)
     return words
 
 
 def read_transcriptions(path: Path, problems: Problems) -> tuple[Words, list[str]]:
-    """The words of one `.txt` file and what they say; a line that is none is left out and counted."""
+    """The words of one `.txt` file and their transcriptions; malformed lines are left out and counted in problems.
+
+    Raises `UserError` for a file that cannot be read.
+    """
     quads, texts = [], []
     try:
         content = path.read_bytes().decode("utf-8-sig", errors="replace")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); mend it or take its image away") from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); repair it or remove its image") from None
     for number, line in enumerate(re.split("\r\n|\n|\r", content), 1):
         if not line.strip():
             continue
@@ -214,7 +220,10 @@ def read_transcriptions(path: Path, problems: Problems) -> tuple[Words, list[str
 
 
 def write_words(path: Path, words: Words, texts: list[str] | None = None) -> None:
-    """The reverse of `read_words`, with whole-number coordinates as ICDAR's files have them."""
+    """Write the words to a `.txt` file that `read_words` reads, with integer coordinates as in ICDAR's files.
+
+    texts: the transcriptions; None: "word", or `###` for don't-care words.
+    """
     texts = texts or [DONT_CARE if ignored else "word" for ignored in words.ignored]
     corners = np.rint(words.quads).astype(int).reshape(-1, 8)
     lines = [",".join([*map(str, row), text]) for row, text in zip(corners, texts, strict=True)]
@@ -222,10 +231,10 @@ def write_words(path: Path, words: Words, texts: list[str] | None = None) -> Non
 
 
 def list_images(folder: Path) -> list[Path]:
-    """The images in the folder and its sub-folders, in natural order: img_2 before img_10."""
+    """The image files in the folder and its sub-folders, in natural order: img_2 before img_10."""
     images = [
-        Path(place, name)
-        for place, _, names in os.walk(folder, followlinks=True)
+        Path(parent, name)
+        for parent, _, names in os.walk(folder, followlinks=True)
         for name in names
         if Path(name).suffix.lower() in IMAGE_SUFFIXES
     ]

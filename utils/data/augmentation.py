@@ -1,7 +1,7 @@
 """Frame -> network input: one affine warp for training, one resize for validation.
 
-Matrices are (2, 3) and map (x, y) pixel positions of the frame to those of the input; the words' quads go
-through the same matrix as the pixels. Picture: pixel (x, y) covers x - 0.5 to x + 0.5.
+Matrices are (2, 3) and map (x, y) pixel positions of the frame to those of the input; the words' quads are mapped by
+the same matrix as the pixels. Pixel (x, y) covers x - 0.5 to x + 0.5.
 """
 
 from dataclasses import dataclass
@@ -14,19 +14,19 @@ from utils.errors import UserError
 from utils.maps import PADDING_COLOUR, STRIDE, padded_size
 
 LONGEST = 64
-"""A whole frame longer than this times its short side is taken smaller: a strip of 1 x 5000 pixels must not
-become one of 280 x 1,400,000."""
+"""A whole frame whose long side is more than this times its short side is resized by its long side: a strip of
+1 x 5000 pixels must not become one of 280 x 1,400,000."""
 
 
 class NetworkInput(NamedTuple):
-    """A picture ready for the network."""
+    """A picture at the network's input size, not normalised yet."""
 
     image: np.ndarray
     """(H, W, 3) uint8 RGB."""
     matrix: np.ndarray
-    """(2, 3): the frame's pixels -> this picture's."""
+    """(2, 3) affine map: the frame's pixels -> this picture's."""
     size: tuple[int, int]
-    """Height and width of what is no padding; that lies to the right and below."""
+    """(height, width) of the picture inside `image`; the rest, right and below, is padding."""
 
 
 class Transform(Protocol):
@@ -58,18 +58,18 @@ class TrainTransform:
 
     short_side: int = 320
     rotation: float = 10.0
-    """The frame is turned by up to this many degrees, either way, about its centre."""
+    """The frame is rotated about its centre by up to this many degrees, either way."""
     stretch: tuple[float, float] = (0.9, 1.1)
     """Range of the factor on the height."""
     crop: int = 280
     scale: tuple[float, float] = (1.0, 1.0)
-    """Range of a factor on the short side; its logarithm is drawn evenly."""
+    """Range of a factor on the short side; its logarithm is uniform."""
     word_crops: float = 0.0
-    """Share of the crops that are drawn among those around a word's centre, not among all."""
+    """Share of the crops that are drawn around a word, not anywhere in the frame."""
     colour: float = 0.0
-    """How far light and colour are changed: 0 not at all, 1 strongly."""
+    """Strength of the changes of brightness, contrast and colour: 0 none, 1 strong."""
     least_crop: ClassVar[int] = 68
-    """The encoder's deepest map has to have more than one cell, for BatchNorm."""
+    """The encoder's deepest map must have more than one cell, for BatchNorm."""
 
     def __post_init__(self):
         if self.short_side < 1 or not 0 <= self.rotation <= 45 or not 0 < self.stretch[0] <= self.stretch[1]:
@@ -87,25 +87,23 @@ class TrainTransform:
         reduced: int = 1,
         quads: np.ndarray | None = None,
     ) -> NetworkInput:
-        """image: (H, W, 3) uint8. size, reduced: as `utils.data.images.Picture`'s, of a frame read at a smaller size.
-
-        quads: (M, 4, 2), the frame's words that are worth a crop of their own.
-        """
-        matrix = self.matrix(*(size or image.shape[:2]), rng, quads)
+        """A random crop; see `Transform`. quads: the words that `word_crops` chooses from."""
+        height, width = size or image.shape[:2]
+        matrix = self.matrix(height, width, rng, quads)
         picture = warp(image, from_reduced(matrix, reduced), self.crop, self.crop)
         if self.colour:
             picture = recolour(picture, rng, self.colour)
         return NetworkInput(picture, matrix, (self.crop, self.crop))
 
     def shrinkage(self, height: int, width: int) -> float:
-        """How many pixels of a frame go to one of the crop's, at least."""
+        """How many pixels of a frame of that size go to one of the crop's, at least."""
         return min(height, width) / self.short_side / self.scale[1] / max(self.stretch[1], 1)
 
     def matrix(self, height: int, width: int, rng: np.random.Generator, quads: np.ndarray | None = None) -> np.ndarray:
-        """Resize, then rotate, then stretch, then crop, as one matrix.
+        """(2, 3) random resize, rotation, stretch and crop of a frame, as one matrix.
 
-        Every crop position inside the resized and stretched frame is equally likely, the last one too; around a
-        word, every one that holds its centre. A frame that is smaller than the crop lies at its top-left and the
+        Every crop position inside the resized and stretched frame is equally likely, the last one included; around a
+        word, every position that contains its centre. A frame smaller than the crop is at the crop's top-left; the
         rest is padding.
         """
         factor = self.short_side / min(height, width)
@@ -131,7 +129,7 @@ class TrainTransform:
 
 @dataclass(frozen=True)
 class WholeFrame:
-    """The whole frame at a given short side, in pixels, padded to multiples of 32; its shape is kept."""
+    """The whole frame at a given short side, in pixels, aspect ratio kept, padded to multiples of 32."""
 
     short_side: int = 280
 
@@ -147,26 +145,26 @@ class WholeFrame:
         reduced: int = 1,
         quads: np.ndarray | None = None,
     ) -> NetworkInput:
-        """image: (H, W, 3) uint8. Nothing is left to chance or to the words. size, reduced: as `TrainTransform`'s."""
+        """The resized frame; see `Transform`. Deterministic: rng and quads have no effect."""
         height, width = size or image.shape[:2]
         factor = 1 / self.shrinkage(height, width)
         resized = max(round(width * factor), 1), max(round(height * factor), 1)
         matrix = scaling(resized[0] / width, resized[1] / height)[:2]
-        if height % reduced or width % reduced:  # its last pixels stand for less than the others
+        if height % reduced or width % reduced:  # the last pixels cover less of the frame than the others
             image = warp(image, from_reduced(matrix, reduced), *resized[::-1], cv2.BORDER_REPLICATE)
         else:
             image = cv2.resize(image, resized, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
         return NetworkInput(pad(image, *padded_size(*image.shape[:2])), matrix, image.shape[:2])
 
     def shrinkage(self, height: int, width: int) -> float:
-        """How many pixels of a frame go to one of the input's."""
+        """How many pixels of a frame of that size go to one of the input's."""
         return max(min(height, width), max(height, width) / LONGEST) / self.short_side
 
 
 def recolour(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:
-    """Other saturation, colour of the light, contrast and brightness; (H, W, 3) uint8 RGB in and out.
+    """The picture with random saturation, channel gains, contrast and brightness; (H, W, 3) uint8 RGB in and out.
 
-    strength 1: saturation 0 to 2, each channel's gain some 20 % off, contrast 0.6 to 1.6, brightness 50 of 255 off.
+    Ranges at strength 1: saturation 0 to 2, gains within about 20 %, contrast 0.6 to 1.6, brightness +-50 of 255.
     """
     grey = np.full((3, 3), 1 / 3)
     saturated = grey + (1 + strength * rng.uniform(-1, 1)) * (np.eye(3) - grey)
@@ -177,25 +175,25 @@ def recolour(image: np.ndarray, rng: np.random.Generator, strength: float) -> np
 
 
 def scaling(x: float, y: float) -> np.ndarray:
-    """(3, 3) matrix of a resize by these factors, as `cv2.resize` does it (the picture's corner stays)."""
+    """(3, 3) matrix of a resize by these factors, as in `cv2.resize`: the corner of the first pixel is fixed."""
     return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
 
 def from_reduced(matrix: np.ndarray, reduced: int) -> np.ndarray:
-    """The (2, 3) matrix for a frame's pixels as one for those of the frame read smaller by a whole factor."""
+    """The (2, 3) matrix for a frame's pixels -> that for the frame decoded smaller by an integer factor."""
     return matrix if reduced == 1 else (_square(matrix) @ scaling(reduced, reduced))[:2]
 
 
 def warp(
     image: np.ndarray, matrix: np.ndarray, height: int, width: int, border: int = cv2.BORDER_CONSTANT
 ) -> np.ndarray:
-    """The image under an affine matrix, area-correct when it shrinks: no aliasing.
+    """The (H, W, 3) uint8 image under a (2, 3) affine matrix, without aliasing where it shrinks.
 
-    border: what lies around the image, OpenCV's name for it; by default padding.
+    border: OpenCV's border mode; the default is padding.
 
-    Shrinking by more than 2 is first done by whole factors. For what is left, `s`, the picture is smoothed
-    by [a, 1 - 2a, a] with a = (s^2 - 1) / 8: at the frequencies that the result can hold, within 10 % of
-    averaging over each result pixel's area, and less of those beyond.
+    Shrinking by more than 2 is first done by integer factors. For the remaining factor `s` the picture is smoothed by
+    [a, 1 - 2a, a] with a = (s^2 - 1) / 8: at the frequencies that the result can represent, this is within 10 % of
+    averaging over each result pixel's area; higher frequencies are attenuated more.
     """
     shrink = 1 / np.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if shrink >= 2:
@@ -206,11 +204,11 @@ def warp(
         matrix = (_square(matrix) @ np.linalg.inv(reduced))[:2]
         shrink /= whole
     if shrink > 1.05:
-        image, matrix = _seen_part(image, matrix, height, width)
+        image, matrix = _visible_part(image, matrix, height, width)
         side = min((shrink**2 - 1) / 8, 0.25)
         kernel = np.array([side, 1 - 2 * side, side])
         image = cv2.sepFilter2D(image, -1, kernel, kernel, borderType=cv2.BORDER_REPLICATE)
-    image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # four bytes a pixel: OpenCV's warp is twice as fast
+    image = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)  # four bytes per pixel: OpenCV's warp is twice as fast
     colour = *PADDING_COLOUR, 0
     image = cv2.warpAffine(
         image, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=border, borderValue=colour
@@ -218,8 +216,8 @@ def warp(
     return cv2.cvtColor(image, cv2.COLOR_RGBA2RGB)
 
 
-def _seen_part(image: np.ndarray, matrix: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """What of the image the warp's result shows, with a margin, and the matrix for it."""
+def _visible_part(image: np.ndarray, matrix: np.ndarray, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """The part of the image that the warp's result shows, with a margin, and the matrix for that part."""
     (xx, xy, x), (yx, yy, y) = cv2.invertAffineTransform(matrix).tolist()
     left, right = _span([x, x + xx * width, x + xy * height, x + xx * width + xy * height], image.shape[1])
     top, bottom = _span([y, y + yx * width, y + yy * height, y + yx * width + yy * height], image.shape[0])
@@ -228,10 +226,10 @@ def _seen_part(image: np.ndarray, matrix: np.ndarray, height: int, width: int) -
     return image[top:bottom, left:right], moved
 
 
-def _span(places: list[float], side: int) -> tuple[int, int]:
-    """The pixels around the places, at least one, inside a side."""
-    low = min(max(int(min(places)) - 3, 0), side - 1)
-    return low, min(max(int(max(places)) + 4, low + 1), side)
+def _span(positions: list[float], side: int) -> tuple[int, int]:
+    """First and end pixel of a range around the positions, at least one pixel, within the side."""
+    low = min(max(int(min(positions)) - 3, 0), side - 1)
+    return low, min(max(int(max(positions)) + 4, low + 1), side)
 
 
 def pad(image: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -243,12 +241,12 @@ def pad(image: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def transform_points(points: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """(..., 2) points through a (2, 3) matrix."""
+    """(..., 2) points mapped by a (2, 3) matrix."""
     return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def invert(matrix: np.ndarray) -> np.ndarray:
-    """The (2, 3) matrix that leads back."""
+    """The inverse of a (2, 3) matrix, as (2, 3)."""
     return np.linalg.inv(_square(matrix))[:2]
 
 

@@ -44,7 +44,8 @@ class Frame(NamedTuple):
 
     def target(self) -> Target:
         """The target maps of this image alone, each (C, H / 4, W / 4) float32."""
-        return encode(self.info.words_in_input(), *self.image.shape[:2], size=self.info.size)
+        height, width = self.image.shape[:2]
+        return encode(self.info.words_in_input(), height, width, self.info.size)
 
 
 class FrameDataset(Dataset, ABC):

@@ -124,7 +124,7 @@ class SynthTextImage(NamedTuple):
 
 def write_synthtext(path: Path, images: Sequence[SynthTextImage]) -> None:
     """Write a gt.mat with SynthText's four variables; see `write_gt_mat`."""
-    columns = {
+    columns: dict[str, Iterable[CellValue]] = {
         "imnames": (image.name for image in images),
         "wordBB": (cell_of_quads(image.quads) for image in images),
         "charBB": (cell_of_quads(image.characters) for image in images),

@@ -1,4 +1,4 @@
-"""A folder of annotated images in any of the layouts -> `Annotations`."""
+"""The layouts of sample datasets: folders of annotated images -> `Annotations`."""
 
 from pathlib import Path
 
@@ -8,7 +8,11 @@ from utils.errors import UserError
 
 
 def open_sample(root: str | Path, train: bool, cache_dir: str | Path | None = None) -> Annotations:
-    """A sample dataset's training or test frames; the layout is told by the folders that are there."""
+    """A sample dataset's training or test frames; the layout is detected from the folder names.
+
+    A new layout gets its line here, or in `utils.data.annotations.TEXT_LAYOUTS` if it is one of text files. Raises
+    `UserError` if no layout fits.
+    """
     root = Path(root)
     part = 0 if train else 1
     mat = root / ("train", "test")[part] / "gt.mat"
@@ -17,7 +21,7 @@ def open_sample(root: str | Path, train: bool, cache_dir: str | Path | None = No
             return read_text_files(root / layout.images[part], root / layout.texts[part], layout.prefix)
     if not mat.is_file():
         expected = " or ".join([*(f"{layout.images[part]}/" for layout in TEXT_LAYOUTS), f"{mat.parent.name}/gt.mat"])
-        raise UserError(f"{root}: no sample dataset: expected {expected} there; see 'Data layouts' in the README")
+        raise UserError(f"{root}: no sample dataset: expected {expected} in it; see docs/data.md")
     return read_synthtext(mat, cache_dir)
 
 

@@ -1,8 +1,8 @@
-"""Cell arrays of a MATLAB v5 file, one cell after the other: a file of gigabytes in some megabytes of memory.
+"""Reads the cell arrays of a MATLAB v5 file one cell after the other: gigabytes in some megabytes of memory.
 
-Format: "MAT-File Level 5 File Format" (The MathWorks): a header of 128 bytes, then elements of a tag (type,
-bytes) and their data; a variable is a matrix element, bare or inside a zlib-compressed one. Variables that
-nobody asks for are skipped unread. What this reader doesn't know raises `OddLayout`: SciPy may know it.
+Format: "MAT-File Level 5 File Format" (The MathWorks): a header of 128 bytes, then elements of a tag (type, bytes) and
+their data. A variable is a matrix element, bare or inside a zlib-compressed one. Variables that are not wanted are
+skipped unread. A form that this reader does not support raises `OddLayout`; SciPy may support it.
 """
 
 import math
@@ -17,7 +17,7 @@ import numpy as np
 _HEADER_BYTES = 128
 _CHUNK_BYTES = 1 << 20
 MAX_CELL_BYTES = 1 << 26
-"""Two million words; a cell that claims more is damaged (or made to fill the memory)."""
+"""Two million words; a cell that claims more is damaged, or made to exhaust the memory."""
 
 _MATRIX, _COMPRESSED, _HIGHEST_TYPE = 14, 15, 18
 _CELL_CLASS, _CHAR_CLASS, _NUMERIC_CLASSES = 1, 4, range(6, 16)
@@ -26,7 +26,7 @@ _ENCODINGS = {1: "latin-1", 2: "latin-1", 4: "utf-16-le", 16: "utf-8", 17: "utf-
 
 
 class OddLayout(Exception):
-    """A MATLAB file, or a variable, of another form than this reader's."""
+    """A MATLAB file, or a variable, of a form that this reader does not support."""
 
 
 class Damaged(Exception):
@@ -38,24 +38,29 @@ class Cell(NamedTuple):
 
     shape: tuple[int, ...]
     values: np.ndarray | list[str] | None
-    """Real numbers, flat in MATLAB's (Fortran's) order; the rows of a matrix of characters; None for the rest."""
+    """Real numbers, flat in MATLAB's (Fortran) order; the rows of a matrix of characters; None for other kinds."""
 
     @property
     def text(self) -> str | None:
-        """Of characters in one row, or in none."""
+        """The string of a matrix of characters with at most one row; else None."""
         return "".join(self.values) if isinstance(self.values, list) and len(self.values) <= 1 else None
 
 
 class Variable(NamedTuple):
+    """Where a variable is in the file."""
+
     position: int
-    """Of the element's data in the file."""
+    """First byte of the element's data."""
     length: int
     compressed: bool
 
 
 def find_variables(path: Path, wanted: set[str]) -> dict[str, Variable]:
-    """Where the wanted variables lie, those that are there and whole."""
-    found = {}
+    """The positions of the wanted variables that exist and are complete.
+
+    Raises `Damaged`, `OddLayout`.
+    """
+    found: dict[str, Variable] = {}
     size = path.stat().st_size
     with open(path, "rb") as file:
         header = file.read(_HEADER_BYTES)
@@ -72,7 +77,7 @@ def find_variables(path: Path, wanted: set[str]) -> dict[str, Variable]:
             variable = Variable(position + 8, length, kind == _COMPRESSED)
             position += 8 + length
             if position > size:
-                break  # cut off; what was wanted may have come before
+                break  # cut off; the wanted variables may have come before
             if kind in (_MATRIX, _COMPRESSED):
                 with Stream(path, variable) as stream:
                     name = stream.header().name
@@ -82,7 +87,10 @@ def find_variables(path: Path, wanted: set[str]) -> dict[str, Variable]:
 
 
 def read_cells(path: Path, variable: Variable) -> tuple[int, Iterator[Cell]]:
-    """How many cells the variable has, and the cells in MATLAB's order. Raises `OddLayout` if it has none."""
+    """The number of the variable's cells, and the cells in MATLAB's order.
+
+    Raises `OddLayout` if it is no cell array.
+    """
     stream = Stream(path, variable)
     header = stream.header()
     if header.kind != _CELL_CLASS:
@@ -101,7 +109,7 @@ def _cells(stream: "Stream", count: int) -> Iterator[Cell]:
 
 
 class Header(NamedTuple):
-    """What stands before a matrix's data."""
+    """The part of a matrix element before its data."""
 
     kind: int
     """MATLAB's class number."""
@@ -109,11 +117,11 @@ class Header(NamedTuple):
     shape: tuple[int, ...]
     name: str
     end: int
-    """Where it ends in its buffer."""
+    """Position in the buffer where the data begin."""
 
 
 class Stream:
-    """A variable's bytes, in order, inflated if need be."""
+    """A variable's bytes in order, decompressed if necessary."""
 
     def __init__(self, path: Path, variable: Variable):
         self._file = open(path, "rb")  # noqa: SIM115 (closed with the stream)
@@ -129,7 +137,7 @@ class Stream:
         self._file.close()
 
     def header(self) -> Header:
-        """The variable's own header; the stream is then at its data."""
+        """The variable's own header; the stream is at the data afterwards."""
         if self._inflate:
             kind, _ = struct.unpack("<II", self.take(8))
             if kind != _MATRIX:
@@ -148,7 +156,7 @@ class Stream:
         return self._buffer[start : self._at]
 
     def _fill(self, count: int, whole: bool = True) -> None:
-        """Read on until `count` bytes lie ahead; if there are not as many, that is damage (whole) or fine."""
+        """Read until `count` bytes are buffered. whole: raise `Damaged` if there are fewer."""
         parts = [self._buffer[self._at :]]
         have = len(parts[0])
         while have < count:
@@ -182,7 +190,7 @@ class Stream:
 
 
 def _element(buffer: bytes, at: int) -> tuple[int, int, int, int]:
-    """The data element at a place: its type, where its data start and end, where the next element starts."""
+    """The data element at a position: its type, start and end of its data, start of the next element."""
     kind, length = struct.unpack_from("<II", buffer, at)
     if kind >> 16:  # up to four bytes, packed into the tag
         return kind & 0xFFFF, at + 4, at + 4 + (kind >> 16), at + 8

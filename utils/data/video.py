@@ -1,4 +1,4 @@
-"""Video files and cameras, frame by frame; video files written."""
+"""Reads video files and cameras frame by frame; writes video files."""
 
 import math
 import os
@@ -11,26 +11,27 @@ import numpy as np
 from utils.errors import UserError
 
 DEFAULT_RATE = 25.0
-"""Frames a second where a source does not tell its own."""
+"""Frames per second of a source that does not state its rate."""
 
-_MOST_MISSING = 250  # unreadable frames in a row after which a file counts as ended
+_MOST_MISSING = 250
+"""A file ends after so many unreadable frames in a row."""
 
 
 class UnreadableVideo(Exception):
-    """A source without any frame; the message names it and says why."""
+    """A source without any frame; the message names it and the reason."""
 
 
 class VideoReader:
-    """The frames of a file or of a camera (by its number). Raises `UnreadableVideo` if there is none to open.
+    """The frames of a video file, or of a camera by its number. Raises `UnreadableVideo` if it cannot be opened.
 
-    rate: frames a second. count: frames as the file tells, None for a camera or where it does not tell.
+    rate: frames per second. count: number of frames that the file states; None for a camera, or if it states none.
     """
 
     def __init__(self, source: Path | int):
         self.source = source
         if isinstance(source, Path) and not source.is_file():
             raise UnreadableVideo(f"{source}: no such file")
-        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # what is damaged is counted, not told line by line
+        os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # damage is counted, not logged
         self._capture = cv2.VideoCapture(source if isinstance(source, int) else str(source))
         if not self._capture.isOpened():
             what = f"camera {source}: not there" if isinstance(source, int) else f"{source}: no picture and no video"
@@ -40,7 +41,7 @@ class VideoReader:
         self.count = int(count) if isinstance(source, Path) and math.isfinite(count) and count > 0 else None
 
     def __iter__(self) -> Iterator[np.ndarray | None]:
-        """(H, W, 3) uint8 RGB frames; None for one that cannot be read while others follow it."""
+        """(H, W, 3) uint8 RGB frames; None for an unreadable one that others follow."""
         missing = 0
         while missing < _MOST_MISSING:
             read, frame = self._capture.read()
@@ -61,16 +62,18 @@ class VideoReader:
 
 
 class VideoWriter:
-    """An .mp4 that is opened at its first frame, which sets the size. Use it in a `with` block."""
+    """Writes an .mp4, opened at its first frame, which sets the size. Use it in a `with` block."""
 
     def __init__(self, path: Path, rate: float):
-        self.path, self.rate, self._writer = path, rate, None
+        self.path, self.rate = path, rate
+        self._writer: cv2.VideoWriter | None = None
 
     def write(self, frame: np.ndarray) -> None:
-        """frame: (H, W, 3) uint8 RGB."""
+        """Append a frame, (H, W, 3) uint8 RGB. Raises `UserError` if the file cannot be opened for writing."""
         if self._writer is None:
             size = frame.shape[1], frame.shape[0]
-            self._writer = cv2.VideoWriter(str(self.path), cv2.VideoWriter_fourcc(*"mp4v"), self.rate, size)
+            code = cv2.VideoWriter.fourcc(*"mp4v")
+            self._writer = cv2.VideoWriter(str(self.path), code, self.rate, size)
             if not self._writer.isOpened():
                 raise UserError(f"{self.path}: a video of {size[0]}x{size[1]} at {self.rate:g} frames a second could "
                                 "not be opened for writing; check the folder, or give --no-pictures")  # fmt: skip

@@ -1,4 +1,4 @@
-"""A block of words: set flat, seen from a side, painted into a picture."""
+"""A block of words: typeset, projected, painted into a picture."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from utils.rendering.scenery import any_colour
-from utils.rendering.typefaces import SIZES, Typeface
+from utils.rendering.typefaces import SIZES, Ink, Typeface
 
 _SIGNS = np.array([
     [[255, 255, 255], [20, 110, 60]], [[255, 255, 255], [180, 25, 30]], [[255, 255, 255], [25, 70, 150]],
@@ -14,33 +14,33 @@ _SIGNS = np.array([
     [[190, 20, 30], [245, 245, 240]], [[30, 60, 140], [240, 240, 240]], [[255, 215, 40], [160, 20, 30]],
     [[255, 230, 60], [20, 20, 20]], [[20, 100, 50], [240, 245, 235]], [[255, 255, 255], [230, 110, 20]],
 ])  # fmt: skip
-"""Colours of words and of the boards behind them, as streets and shops have them; RGB."""
+"""Colours of words and of the boards behind them, as on signs in streets and shops; RGB."""
 _THIN = 50
-"""A word's mean ink, of 255, under which its strokes are thickened: they would fade."""
+"""A word whose mean ink (0 to 255) is lower gets thicker strokes, which else would fade."""
 _LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class Block(NamedTuple):
-    """Lines of words, flat."""
+    """Lines of words, before projection."""
 
     mask: np.ndarray
-    """(h, w) uint8: the ink, `margin` pixels of nothing around it."""
+    """(h, w) uint8: the ink, with `margin` empty pixels around it."""
     margin: int
     quads: np.ndarray
-    """(words, 4, 2) in the mask's pixels: each word's ink, clockwise from its top left."""
+    """(words, 4, 2) in the mask's pixels: the box of each word's ink, clockwise from its top left."""
     characters: list[np.ndarray]
-    """Of each word (characters, 4, 2)."""
+    """The boxes of each word's characters, (characters, 4, 2)."""
     lines: list[list[str]]
     capital_height: float
-    """Of this typeface at this size, in the mask's pixels."""
+    """Height of capital letters, in the mask's pixels."""
 
 
 def set_block(rng: np.random.Generator, face: Typeface, lines: list[list[str]], height: float) -> Block | None:
-    """The lines in one typeface, at a size at which capitals are `height` pixels or somewhat more.
+    """The lines in one typeface, with capital letters of `height` pixels or somewhat more.
 
-    Words side by side and lines keep a distance. None where the typeface draws nothing.
+    None if the typeface has no ink for a word.
     """
-    size = int(SIZES[min(np.searchsorted(SIZES, height / face.capital_height()), len(SIZES) - 1)])
+    size = int(SIZES[min(int(np.searchsorted(SIZES, height / face.capital_height())), len(SIZES) - 1)])
     spacing = int(rng.uniform(0.05, 0.3) * size) if rng.random() < 0.15 else 0
     bold = rng.random() < 0.25
     slant = rng.uniform(-0.1, 0.35) if rng.random() < 0.1 else 0
@@ -49,8 +49,9 @@ def set_block(rng: np.random.Generator, face: Typeface, lines: list[list[str]], 
     margin = size // 2 + 2
     rows = []
     for line in lines:
-        inks = [face.draw(text, size, spacing) for text in line]
-        if None in inks:
+        drawn = [face.draw(text, size, spacing) for text in line]
+        inks = [ink for ink in drawn if ink is not None]
+        if len(inks) < len(drawn):
             return None
         rows.append([_styled(ink, bold or ink.mask.mean() < _THIN, slant) for ink in inks])
     widths = [sum(ink.mask.shape[1] for ink in row) + gap * (len(row) - 1) for row in rows]
@@ -72,13 +73,13 @@ def set_block(rng: np.random.Generator, face: Typeface, lines: list[list[str]], 
     return Block(mask, margin, quads, [boxes[1:] for boxes in words], lines, size * face.capital_height())
 
 
-def _styled(ink, bold: bool, slant: float):
-    """The ink with thicker strokes, or leaning; its box grows with it."""
+def _styled(ink: Ink, bold: bool, slant: float) -> Ink:
+    """The ink with thicker strokes, or slanted; its box is that of the changed ink."""
     mask, top, edges = ink
     if bold:
         grow = max(1, mask.shape[0] // 20)
-        mask = cv2.dilate(cv2.copyMakeBorder(mask, grow, grow, grow, grow, cv2.BORDER_CONSTANT),
-                          np.ones((grow + 1, grow + 1), np.uint8))  # fmt: skip
+        mask = cv2.copyMakeBorder(mask, grow, grow, grow, grow, cv2.BORDER_CONSTANT)
+        mask = cv2.dilate(mask, np.ones((grow + 1, grow + 1), np.uint8))
         top, edges = top - grow, edges + grow
     if slant:
         height, width = mask.shape
@@ -91,11 +92,11 @@ def _styled(ink, bold: bool, slant: float):
     left, above, width, height = cv2.boundingRect(mask)
     edges = np.maximum.accumulate(np.clip(edges - left, 0, width))
     edges[0], edges[-1] = 0, width
-    return type(ink)(mask[above : above + height, left : left + width], top + above, edges)
+    return Ink(mask[above : above + height, left : left + width], top + above, edges)
 
 
-def _boxes(x: float, y: float, ink) -> np.ndarray:
-    """(1 + characters, 4, 2): the word's box and its characters'. A pixel's middle is at its whole number."""
+def _boxes(x: float, y: float, ink: Ink) -> np.ndarray:
+    """(1 + characters, 4, 2): the word's box and its characters'; pixel centres have whole-number coordinates."""
     height, width = ink.mask.shape
     left, right = np.r_[0, ink.edges[:-1]], np.r_[width, ink.edges[1:]]
     top, bottom = np.zeros_like(left), np.full_like(left, height)
@@ -106,8 +107,8 @@ def _boxes(x: float, y: float, ink) -> np.ndarray:
 def tilt(rng: np.random.Generator, block: Block, scale: float, angle: float, strength: float = 1.0) -> np.ndarray:
     """(3, 3): the block's pixels -> a picture's with the block's middle at (0, 0).
 
-    The plane is turned in space by up to some 40 degrees (strength 1; 0: seen from the front), then by `angle`
-    radians in the picture.
+    The plane is rotated in space by up to about 40 degrees (strength 1; 0: not at all), then by `angle` radians in the
+    picture.
     """
     height, width = block.mask.shape
     yaw, pitch = np.clip(rng.normal(0, strength * np.array([0.3, 0.15])), -0.75, 0.75)
@@ -137,7 +138,7 @@ def moved(homography: np.ndarray, shift: np.ndarray) -> np.ndarray:
 
 
 def outline_of(block: Block, margin: float) -> np.ndarray:
-    """(4, 2): the corners of the block's ink, `margin` (in capitals' heights) larger."""
+    """(4, 2): the corners of the block's ink, enlarged by `margin` times the height of a capital letter."""
     height, width = block.mask.shape
     inset = block.margin - 0.5 - margin * block.capital_height
     left, top, right, bottom = inset, inset, width - 1 - inset, height - 1 - inset
@@ -147,7 +148,11 @@ def outline_of(block: Block, margin: float) -> np.ndarray:
 def paint(
     rng: np.random.Generator, picture: np.ndarray, block: Block, homography: np.ndarray, board: np.ndarray | None
 ) -> None:
-    """Draw the block into the (H, W, 3) uint8 picture. board: (4, 2) flat corners of a sign behind it, or None."""
+    """Draw the block into the (H, W, 3) uint8 picture.
+
+    homography: the block's pixels -> the picture's. board: (4, 2) corners of a sign behind the block, in the block's
+    pixels, or None.
+    """
     height, width = picture.shape[:2]
     reach = outline_of(block, 0.5) if board is None else board
     corners = transform(reach, homography)
@@ -202,7 +207,7 @@ def _blend(ground: np.ndarray, cover: np.ndarray, colour: np.ndarray, opacity: f
 
 
 def _choose_colours(rng, ground: np.ndarray, board: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Colours of the words and of their board, told apart by their luma."""
+    """Colours of the words and of their board, with different luma."""
     contrast = rng.uniform(45, 170)
     if not board:
         mean, spread = ground.mean((0, 1)), float((ground @ _LUMA).std())
@@ -215,7 +220,7 @@ def _choose_colours(rng, ground: np.ndarray, board: bool) -> tuple[np.ndarray, n
 
 
 def _contrasting(rng: np.random.Generator, ground: np.ndarray, contrast: float) -> np.ndarray:
-    """A colour whose luma differs by at least that much, as far as there is one."""
+    """A colour whose luma differs from the ground's by at least `contrast`, if the draws find one."""
     luma = float(ground @ _LUMA)
     for _ in range(8):
         colour = any_colour(rng)

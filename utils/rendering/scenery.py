@@ -1,4 +1,4 @@
-"""What rendered words stand on: photographs, or walls drawn from nothing; with patterns that are no text."""
+"""Backgrounds of rendered words: photographs or drawn walls, with patterns that are not text."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,18 +11,18 @@ from utils.data.problems import Problems
 from utils.errors import UserError
 
 DRAWN_SHARE = 0.15
-"""Of the pictures beside photographs."""
+"""Share of drawn walls among the backgrounds where there are photographs."""
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
 
 
 class Scenery:
-    """photos: files to take backgrounds from; without any all are drawn."""
+    """Backgrounds. photos: files to crop them from; without any, all are drawn."""
 
     def __init__(self, photos: list[Path] | None = None):
         self._photos = photos or []
 
     def draw(self, rng: np.random.Generator, height: int, width: int) -> np.ndarray:
-        """(H, W, 3) uint8 RGB."""
+        """A random background, (H, W, 3) uint8 RGB."""
         if self._photos and rng.random() >= DRAWN_SHARE:
             picture = _view_of_photo(rng, self._photos[rng.integers(len(self._photos))], height, width)
             patterns = rng.choice(4, p=(0.4, 0.3, 0.2, 0.1))
@@ -35,7 +35,7 @@ class Scenery:
 
 
 def load_photos(folder: Path) -> tuple[list[Path], Problems]:
-    """A folder's pictures that look whole, in order of their names, and what was left out."""
+    """The readable pictures of a folder, in order of their names, and what was left out. Raises `UserError`."""
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; give --backgrounds one with photographs")
     problems, photos = Problems(), []
@@ -52,15 +52,14 @@ def load_photos(folder: Path) -> tuple[list[Path], Problems]:
 
 
 def _view_of_photo(rng: np.random.Generator, path: Path, height: int, width: int) -> np.ndarray:
-    """A random part of a photograph, flipped or not, in another light."""
+    """A random part of a photograph, flipped or not, with other light."""
     try:
         photo = read_image(path)
     except UnreadableImage as error:
         raise UserError(f"{error}; take it out of --backgrounds") from None
     full = np.array(photo.shape[:2])
-    part = (
-        full.min() * rng.uniform(0.6, 1) * min(1, *(full / full.min() / np.array([height, width]) * min(height, width)))
-    )
+    wanted = full / full.min() / np.array([height, width]) * min(height, width)
+    part = full.min() * rng.uniform(0.6, 1) * min(1, *wanted)
     size = np.maximum(np.floor(part * np.array([height, width]) / min(height, width)), 1).astype(int)
     size = np.minimum(size, full)
     top, left = rng.integers(0, full - size + 1)
@@ -80,16 +79,16 @@ def _wall(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     picture = cv2.resize(coarse.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     for step in (2, 6, 24):
         grain = rng.normal(0, rng.uniform(0, 6), (height // step + 1, width // step + 1)).astype(np.float32)
-        picture += cv2.resize(grain, (width, height))[..., None]
+        picture = picture + cv2.resize(grain, (width, height))[..., None]
     picture = np.clip(picture, 0, 255).astype(np.uint8)
     for _ in range(rng.integers(0, 5)):
-        corners = _place(rng, np.array([[0, 0], [1, 0], [1, 1], [0, 1]]), height, width, 0.25, 0.9)
-        _fill(picture, corners, any_colour(rng), 1)
+        place = _placer(rng, height, width, (0.25, 0.9))
+        _fill(picture, place(np.array([[0, 0], [1, 0], [1, 1], [0, 1]])), any_colour(rng))
     return picture
 
 
 def any_colour(rng: np.random.Generator) -> np.ndarray:
-    """(3,) RGB from 0 to 255: greys and the colours of paint."""
+    """A random colour, (3,) RGB from 0 to 255: a grey or a saturated one."""
     value = rng.uniform(0, 255)
     if rng.random() < 0.4:
         return np.clip(value + rng.normal(0, 8, 3), 0, 255)
@@ -99,21 +98,27 @@ def any_colour(rng: np.random.Generator) -> np.ndarray:
 
 
 def draw_pattern(rng: np.random.Generator, picture: np.ndarray) -> None:
-    """Something regular that is no text, somewhere in the (H, W, 3) picture."""
+    """Draw something regular that is not text somewhere into the (H, W, 3) picture."""
     pattern = _PATTERNS[rng.integers(len(_PATTERNS))]
     height, width = picture.shape[:2]
-    place = _placer(rng, height, width, 0.08, 0.5)
+    place = _placer(rng, height, width, (0.08, 0.5))
     first, second = any_colour(rng), any_colour(rng)
     if rng.random() < 0.4:
-        _fill(picture, place(np.array([[-0.03, -0.03], [1.03, -0.03], [1.03, 1.03], [-0.03, 1.03]])), second, 1)
+        _fill(picture, place(np.array([[-0.03, -0.03], [1.03, -0.03], [1.03, 1.03], [-0.03, 1.03]])), second)
     thickness = int(rng.choice((1, 1, 2, 3, 5)))
     for points, closed in pattern(rng):
         _stroke(picture, place(points), first, closed, -1 if closed else thickness)
 
 
-def _placer(rng, height: int, width: int, least: float, most: float) -> Callable[[np.ndarray], np.ndarray]:
-    """A map of the unit square to a tilted quadrilateral of the picture; sizes as shares of its sides."""
-    size = np.exp(rng.uniform(np.log(least), np.log(most), 2)) * [width, height]
+def _placer(
+    rng: np.random.Generator, height: int, width: int, shares: tuple[float, float]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A map of the unit square to a tilted quadrilateral of the picture.
+
+    shares: range of the quadrilateral's sides, as shares of the picture's.
+    """
+    least, most = np.log(shares)
+    size = np.exp(rng.uniform(least, most, 2)) * [width, height]
     angle = rng.normal(0, 0.15)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     corners = (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2 + rng.normal(0, 0.04, (4, 2))) * size
@@ -123,11 +128,7 @@ def _placer(rng, height: int, width: int, least: float, most: float) -> Callable
     return lambda points: cv2.perspectiveTransform(np.asarray(points, float).reshape(1, -1, 2), homography)[0]
 
 
-def _place(rng, points: np.ndarray, height: int, width: int, least: float, most: float) -> np.ndarray:
-    return _placer(rng, height, width, least, most)(points)
-
-
-def _fill(picture: np.ndarray, points: np.ndarray, colour: np.ndarray, _opacity: float = 1) -> None:
+def _fill(picture: np.ndarray, points: np.ndarray, colour: np.ndarray) -> None:
     _stroke(picture, points, colour, True, -1)
 
 
@@ -172,7 +173,7 @@ def _stripes(rng: np.random.Generator) -> Shapes:
 
 
 def _bars(rng: np.random.Generator) -> Shapes:
-    """Of uneven widths, as a bar code or a shelf of books."""
+    """Bars of uneven widths, as in a bar code or on a book shelf."""
     edges = np.cumsum(rng.uniform(0.3, 2, rng.integers(8, 50)))
     for left, right in zip(edges[:-1:2] / edges[-1], edges[1::2] / edges[-1], strict=False):
         yield _rectangle(left, rng.uniform(0, 0.15), right, 1)
@@ -212,14 +213,12 @@ def _dots(rng: np.random.Generator) -> Shapes:
 def _curve(rng: np.random.Generator) -> Shapes:
     for _ in range(rng.integers(1, 5)):
         x = np.linspace(0, 1, 40)
-        yield (
-            np.stack([x, 0.5 + 0.3 * np.sin(rng.uniform(2, 30) * x + rng.uniform(0, 6)) * rng.uniform(0.2, 1)], 1),
-            False,
-        )
+        y = 0.5 + 0.3 * np.sin(rng.uniform(2, 30) * x + rng.uniform(0, 6)) * rng.uniform(0.2, 1)
+        yield np.stack([x, y], 1), False
 
 
 def _leaves(rng: np.random.Generator) -> Shapes:
-    """Small corners of all directions, as foliage and gravel have them."""
+    """Small triangles of all directions, as in foliage and gravel."""
     for centre in rng.uniform(0, 1, (rng.integers(20, 120), 2)):
         yield centre + rng.normal(0, 0.025, (3, 2)), True
 

@@ -1,4 +1,4 @@
-"""Scenes with words: blocks of text on smooth places of a background, then what a camera does to them."""
+"""Scenes with words: blocks of text on smooth parts of a background, then the effects of a camera."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -12,13 +12,14 @@ from utils.rendering.typefaces import Typeface, built_in_typefaces
 from utils.rendering.vocabulary import Vocabulary
 
 _CELL = 4
-"""Pixels of a cell of the map of what is taken."""
+"""Pixels per cell of the occupancy map."""
 _BORDER = 2
+"""Pixels that words keep from the picture's border."""
 
 
 @dataclass(frozen=True)
 class Studio:
-    """What scenes are made from."""
+    """Sources of scenes: backgrounds, typefaces and words."""
 
     scenery: Scenery = field(default_factory=Scenery)
     typefaces: list[Typeface] = field(default_factory=built_in_typefaces)
@@ -27,24 +28,24 @@ class Studio:
 
 @dataclass(frozen=True)
 class Style:
-    """How scenes look; heights are capitals', in pixels."""
+    """Parameters of scenes; heights are those of capital letters, in pixels."""
 
     size: tuple[int, int] = (450, 600)
     """Height and width."""
     words: tuple[int, int] = (8, 20)
-    """How many a scene gets, where there is room."""
+    """Range of the number of words in a scene, if there is room for them."""
     heights: tuple[float, float] = (7.0, 90.0)
     usual_height: float = 14.0
     """Median; the logarithms are normal."""
     height_spread: float = 0.45
     tilt: float = 1.0
-    """How far blocks are turned in space and in the picture; 0: not."""
+    """Strength of the rotation of blocks in space and in the picture; 0: none."""
     long_blocks: float = 0.6
     """Share of blocks with more than one word."""
 
 
 class Lettered(NamedTuple):
-    """A block's words as they stand in a picture."""
+    """A block's words in the picture's pixels."""
 
     lines: list[list[str]]
     quads: np.ndarray
@@ -58,6 +59,8 @@ class Lettered(NamedTuple):
 
 
 class Scene(NamedTuple):
+    """A picture and its words."""
+
     picture: np.ndarray
     """(H, W, 3) uint8 RGB."""
     blocks: list[Lettered]
@@ -79,22 +82,22 @@ class Scene(NamedTuple):
 
 
 def draw_scene(rng: np.random.Generator, studio: Studio, style: Style = Style()) -> Scene:
-    """A background with blocks of words, as sharp as it is drawn. Words do not overlap."""
+    """A background with blocks of words that do not overlap, before the effects of a camera."""
     picture = studio.scenery.draw(rng, *style.size)
     room = _Room(picture)
     blocks, count, wanted = [], 0, int(rng.integers(style.words[0], style.words[1] + 1))
     for _ in range(3 * wanted):
         if count >= wanted:
             break
-        lettered = _add_block(rng, picture, room, studio, style, wanted - count)
+        lettered = _add_block(rng, room, studio, style, wanted - count)
         if lettered:
             blocks.append(lettered)
             count += len(lettered.quads)
     return Scene(picture, blocks)
 
 
-def _add_block(rng, picture, room: "_Room", studio: Studio, style: Style, most: int) -> Lettered | None:
-    """None, and nothing drawn, where the block finds no room."""
+def _add_block(rng: np.random.Generator, room: "_Room", studio: Studio, style: Style, most: int) -> Lettered | None:
+    """Draw a block of at most `most` words into the room's picture; None, and nothing drawn, without room."""
     height = style.usual_height * np.exp(rng.normal(0, style.height_spread))
     if rng.random() < 0.06:
         height = rng.uniform(style.usual_height, style.heights[1])
@@ -114,12 +117,12 @@ def _add_block(rng, picture, room: "_Room", studio: Studio, style: Style, most: 
     homography = moved(homography, centre)
     quads = transform(block.quads, homography)
     room.take(transform(reach, homography))
-    paint(rng, picture, block, homography, reach if with_board else None)
+    paint(rng, room.picture, block, homography, reach if with_board else None)
     return Lettered(block.lines, quads, [transform(boxes, homography) for boxes in block.characters])
 
 
 def _lines(rng: np.random.Generator, vocabulary: Vocabulary, most: int, long_blocks: float) -> list[list[str]]:
-    """One word, a line, or some lines of words; at most so many words."""
+    """One word, a line, or some lines of words; at most `most` words."""
     kind = rng.random()
     if kind >= long_blocks or most == 1:
         counts = [1]
@@ -129,16 +132,16 @@ def _lines(rng: np.random.Generator, vocabulary: Vocabulary, most: int, long_blo
         counts = rng.integers(2, 6, rng.integers(3, 6))
     else:
         counts = rng.integers(1, 4, rng.integers(2, 5))
-    lines = []
+    lines: list[list[str]] = []
     for count in counts:
-        count = min(int(count), most - sum(map(len, lines)))
+        count = min(int(count), most - sum(len(line) for line in lines))
         if count > 0:
             lines.append(vocabulary.line(rng, count))
     return lines
 
 
 def _typeface(rng: np.random.Generator, faces: list[Typeface], lines: list[list[str]]) -> Typeface | None:
-    """One that has all of the words' characters, or None."""
+    """A random typeface that has all characters of the words, or None."""
     text = "".join(word for line in lines for word in line)
     for number in rng.permutation(len(faces))[:20]:
         if faces[number].covers(text):
@@ -147,9 +150,10 @@ def _typeface(rng: np.random.Generator, faces: list[Typeface], lines: list[list[
 
 
 class _Room:
-    """Where a picture is smooth, and where nothing stands yet."""
+    """A picture, how smooth each part of it is, and which parts have words already."""
 
     def __init__(self, picture: np.ndarray):
+        self.picture = picture
         small = cv2.resize(picture, None, fx=1 / _CELL, fy=1 / _CELL, interpolation=cv2.INTER_AREA)
         grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
         gradient = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
@@ -158,7 +162,7 @@ class _Room:
         self._size = np.array(picture.shape[1::-1])
 
     def find(self, rng: np.random.Generator, corners: np.ndarray, candidates: int = 8) -> np.ndarray | None:
-        """Where to put the corners' (0, 0): of some free places the smoothest; None if none is free."""
+        """Where to put the corners' (0, 0): the smoothest of some free positions; None if none is free."""
         low, high = _BORDER - corners.min(0), self._size - 1 - _BORDER - corners.max(0)
         if (low >= high).any():
             return None
@@ -173,6 +177,7 @@ class _Room:
         return best
 
     def take(self, corners: np.ndarray) -> None:
+        """Mark the area inside the corners as occupied."""
         window, cover = self._cells(corners)
         self._taken[window] |= cover
 
@@ -189,13 +194,13 @@ class _Room:
 
     def _roughness(self, window: tuple[slice, slice]) -> float:
         rows, columns = window
-        total = (self._integral[rows.stop, columns.stop] - self._integral[rows.start, columns.stop]
-                 - self._integral[rows.stop, columns.start] + self._integral[rows.start, columns.start])  # fmt: skip
+        upper, lower = self._integral[rows.start], self._integral[rows.stop]
+        total = lower[columns.stop] - upper[columns.stop] - lower[columns.start] + upper[columns.start]
         return total / max((rows.stop - rows.start) * (columns.stop - columns.start), 1)
 
 
 def photograph(rng: np.random.Generator, picture: np.ndarray, strength: float = 1.0) -> np.ndarray:
-    """The (H, W, 3) uint8 picture as a camera in a hand takes it: uneven light, blur, exposure, noise."""
+    """The (H, W, 3) uint8 picture as a hand-held camera takes it: uneven light, blur, exposure, noise."""
     height, width = picture.shape[:2]
     if rng.random() < 0.6 * strength:
         light = rng.normal(128, 30 * strength, (2, 3)).clip(40, 200).astype(np.float32)
@@ -227,12 +232,13 @@ def _blurred(rng: np.random.Generator, picture: np.ndarray, strength: float) -> 
 
 
 def motion_blur(picture: np.ndarray, length: float, angle: float) -> np.ndarray:
-    """Smeared along a line of so many pixels, at that many radians from the x axis."""
+    """The picture smeared along a line of `length` pixels at `angle` radians from the x axis."""
     side = 2 * int(np.ceil(length / 2)) + 1
     kernel = np.zeros((side, side), np.uint8)
     middle = np.full(2, (side - 1) / 2)
     step = np.array([np.cos(angle), np.sin(angle)]) * (length - 1) / 2
     ends = np.rint((middle + np.array([[-1], [1]]) * step) * 16).astype(int)
-    cv2.line(kernel, *ends.tolist(), 255, 1, cv2.LINE_AA, 4)
+    start, end = ends.tolist()
+    cv2.line(kernel, start, end, 255, 1, cv2.LINE_AA, 4)
     kernel = kernel.astype(np.float32)
     return cv2.filter2D(picture, -1, kernel / kernel.sum())

@@ -14,41 +14,47 @@ from utils.errors import UserError
 
 SUFFIXES = {".ttf", ".otf", ".ttc"}
 SIZES = np.unique(np.rint(12 * 1.15 ** np.arange(21)).astype(int))
-"""Font sizes that words are drawn at, 12 to 196: so few that each font file is opened a few times only."""
+"""Font sizes that words are drawn at, 12 to 196; few of them, so that each font file is opened a few times only."""
 _MISSING = "\U0010fffe"
-"""No font has this character: what it draws here is its sign for a missing one."""
+"""No font has this character: its glyph is the font's sign for a missing character."""
 
 
 class Ink(NamedTuple):
-    """A drawn word, cut to its ink."""
+    """A drawn word, cropped to its ink."""
 
     mask: np.ndarray
     """(h, w) uint8."""
     top: int
-    """Of its first row, from the base line; negative above it."""
+    """Row of the mask's first row, counted from the base line; negative above it."""
     edges: np.ndarray
     """(characters + 1,) from 0 to w: where each character begins and the last one ends."""
 
 
 class Typeface(Protocol):
+    """A source of drawn words."""
+
     name: str
 
-    def covers(self, text: str) -> bool: ...
+    def covers(self, text: str) -> bool:
+        """Whether the typeface has all characters of the text."""
+        ...
 
     def capital_height(self) -> float:
-        """Of an H, as a share of the font's size."""
+        """Height of an H, as a share of the font's size."""
+        ...
 
     def draw(self, text: str, size: int, spacing: int = 0) -> Ink | None:
-        """spacing: pixels between characters besides the font's own. None where nothing is drawn."""
+        """The drawn text, or None for a text without ink. spacing: additional pixels between characters."""
+        ...
 
 
 class FileTypeface:
-    """A font that Pillow draws. path: a font file; None for Pillow's own."""
+    """A font drawn by Pillow. path: a font file; None: Pillow's own font. Raises `OSError` for a font without an H."""
 
     def __init__(self, path: Path | None):
         self.path, self.name = path, str(path or "Pillow's own font")
         self._missing = self._glyph(_MISSING)
-        self._known = {}
+        self._known: dict[str, bool] = {}
         _, top, _, bottom = _font(path, 64).getbbox("H", anchor="ls")
         self._capital_height = (bottom - top) / 64
         if self._capital_height <= 0:
@@ -86,10 +92,10 @@ class FileTypeface:
 
 
 class HersheyTypeface:
-    """One of OpenCV's stroke fonts; ASCII only."""
+    """One of OpenCV's stroke fonts, ASCII only. boldness: stroke width as a share of the size."""
 
     _UNIT = 32.0
-    """Font size that OpenCV's scale 1 is about."""
+    """Font size of OpenCV's scale 1, about."""
 
     def __init__(self, number: int, boldness: float):
         self.number, self.boldness, self.name = number, boldness, f"Hershey {number}"
@@ -99,7 +105,9 @@ class HersheyTypeface:
 
     @functools.cache  # noqa: B019 (a handful of typefaces live as long as the process)
     def capital_height(self) -> float:
-        return self.draw("H", 64).mask.shape[0] / 64
+        ink = self.draw("H", 64)
+        assert ink is not None
+        return ink.mask.shape[0] / 64
 
     def draw(self, text: str, size: int, spacing: int = 0) -> Ink | None:
         scale, thickness = size / self._UNIT, max(1, round(size * self.boldness))
@@ -126,22 +134,25 @@ def _cut(mask: np.ndarray, edges: np.ndarray, base: int) -> Ink | None:
 @functools.lru_cache(maxsize=512)
 def _font(path: Path | None, size: int) -> ImageFont.FreeTypeFont:
     if path is None:
-        return ImageFont.load_default(size)
+        font = ImageFont.load_default(size)
+        assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow was built with FreeType
+        return font
     return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def built_in_typefaces() -> list[Typeface]:
-    """What the installed packages carry."""
+    """The typefaces of the installed packages: Pillow's own font and OpenCV's Hershey fonts, half of each."""
     hershey = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX, cv2.FONT_HERSHEY_TRIPLEX)
     pillow = FileTypeface(None)
     return [pillow] * len(hershey) + [HersheyTypeface(number, weight) for number in hershey for weight in (0.06, 0.12)]
 
 
 def load_typefaces(folder: Path, characters: Iterable[str]) -> tuple[list[Typeface], Problems]:
-    """A folder's fonts that have at least half of the characters, and what was left out."""
+    """The fonts of a folder that have at least half of the characters, and what was left out. Raises `UserError`."""
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder; give --fonts one with .ttf or .otf files")
-    problems, faces, characters = Problems(), [], list(characters)
+    faces: list[Typeface] = []
+    problems, characters = Problems(), list(characters)
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
     for path in paths:
         try:

@@ -1,4 +1,4 @@
-"""What stands on rendered signs: words from a list, or made up."""
+"""Words for rendered signs: from a list, or from a built-in vocabulary."""
 
 import string
 from pathlib import Path
@@ -34,24 +34,27 @@ _LETTERS = string.ascii_letters + string.digits
 
 
 class Vocabulary:
-    """Where words come from. words: a list to draw from; without it signs, made-up words, numbers and the like."""
+    """A source of words. words: a list to draw from; None: words of signs, made-up words, numbers and the like."""
 
     def __init__(self, words: list[str] | None = None):
         self._words = words
 
     @property
     def characters(self) -> set[str]:
-        """Those a typeface should have."""
+        """The characters that a typeface should have."""
         return set("".join(self._words)) if self._words else set(_LETTERS)
 
     def line(self, rng: np.random.Generator, count: int) -> list[str]:
-        """Words that stand side by side, in one style of capitals."""
+        """Words for one line, in one style of capitals."""
         words = [self._word(rng) for _ in range(count)]
         if self._words:
             return words
         style = rng.choice(4, p=(0.36, 0.32, 0.22, 0.1))
-        return [(word.upper(), word.capitalize(), word, word if n else word.capitalize())[style]
-                for n, word in enumerate(words)]  # fmt: skip
+        if style == 0:
+            return [word.upper() for word in words]
+        if style == 1:
+            return [word.capitalize() for word in words]
+        return words if style == 2 else [words[0].capitalize(), *words[1:]]
 
     def _word(self, rng: np.random.Generator) -> str:
         if self._words:
@@ -69,7 +72,7 @@ class Vocabulary:
 
 
 def read_words(path: Path) -> list[str]:
-    """One word a line, UTF-8; empty lines are left out."""
+    """The words of a UTF-8 file with one word per line; empty lines are left out. Raises `UserError`."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:
