@@ -16,8 +16,10 @@ from utils.network.channels import (
     select_channels,
     uniform_plan,
 )
-from utils.pruning.compensation import InputMoments, compensate, estimate_inputs, norm_gains
-from utils.pruning.importance import CRITERIA, MEASURED, score_obs, score_weights
+from utils.pruning.compensation import compensate
+from utils.pruning.criteria import CRITERIA, score_channels
+from utils.pruning.importance import Evidence
+from utils.pruning.layer_inputs import InputMoments, estimate_inputs, norm_gains
 from utils.pruning.masked import varying_channels
 from utils.pruning.selection import Rules, choose_share
 
@@ -30,8 +32,8 @@ def trained(plan) -> FOTSModelPruned:
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             torch.nn.init.normal_(module.bias, 0, 0.3)
-            torch.nn.init.normal_(module.running_mean, 0, 0.3)
-            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+            torch.nn.init.normal_(module.get_buffer("running_mean"), 0, 0.3)
+            torch.nn.init.uniform_(module.get_buffer("running_var"), 0.5, 2)
     return model.eval()
 
 
@@ -52,7 +54,7 @@ def images(height=64, width=64) -> torch.Tensor:
 
 @torch.no_grad()
 def masked_outputs(model, kept, pixels) -> list[torch.Tensor]:
-    """The whole network with the other channels set to zero behind each BatchNorm."""
+    """The outputs of the whole network with the other channels set to zero after each BatchNorm."""
     hooks = []
     for layer in LAYERS:
         if layer.writes:
@@ -64,6 +66,16 @@ def masked_outputs(model, kept, pixels) -> list[torch.Tensor]:
     for hook in hooks:
         hook.remove()
     return outputs
+
+
+def scores_of(model, criterion: str, state=None, inputs=None) -> dict[str, torch.Tensor]:
+    """The scores by a criterion, if asked with other tensors or inputs than the model's own."""
+    evidence = Evidence(model, seed=1)
+    if state is not None:
+        evidence.state = state
+    if inputs is not None:
+        evidence.inputs = inputs
+    return CRITERIA[criterion].score(evidence)
 
 
 def prune(state, kept) -> FOTSModelPruned:
@@ -92,40 +104,49 @@ class Table(fx.Tracer):
         return isinstance(module, torch.nn.Conv2d | torch.nn.BatchNorm2d | torch.nn.ReLU)
 
 
-def test_the_table_is_what_the_graph_says():
-    """Who writes and reads each group, and where in a concatenation, read off the network's own graph."""
-    model = FOTSModelPruned(uniform_plan(0.1, keep=()))
-    graph, leader, layout, reads, writes, norms = Table().trace(model), {}, {}, {}, {}, {}
+class Streams:
+    """Sets of channels that the graph adds to each other."""
 
-    def find(channels):
-        while leader.get(channels, channels) != channels:
-            channels = leader[channels]
+    def __init__(self):
+        self.leader = {}
+
+    def find(self, channels: str) -> str:
+        while self.leader.get(channels, channels) != channels:
+            channels = self.leader[channels]
         return channels
 
-    for node in graph.nodes:
+    def join(self, one: str, other: str) -> None:
+        self.leader[self.find(other)] = self.find(one)
+
+
+def read_graph(model) -> tuple[dict[str, list[str]], dict[str, str], Streams]:
+    """By convolution: what it reads, in order, as the convolutions that write it; its BatchNorm. The streams."""
+    layout: dict[fx.Node, list[str]] = {}
+    reads, norms, streams = {}, {}, Streams()
+    for node in Table().trace(model).nodes:
         inputs = [layout[argument] for argument in node.all_input_nodes if argument in layout]
         module = model.get_submodule(node.target) if node.op == "call_module" else None
+        layout[node] = inputs[0] if inputs else []
         if isinstance(module, torch.nn.Conv2d):
-            reads[node.target], writes[node.target] = inputs[0], node.target
-            layout[node] = [node.target]
+            reads[node.target], layout[node] = inputs[0], [node.target]
         elif isinstance(module, torch.nn.BatchNorm2d):
             norms[inputs[0][0]] = node.target
-            layout[node] = inputs[0]
         elif node.op == "call_function" and node.target is torch.cat:
             layout[node] = [channels for argument in node.args[0] for channels in layout[argument]]
         elif len(inputs) == 2 and "add" in str(node.target):
-            leader[find(inputs[1][0])] = find(inputs[0][0])
-            layout[node] = inputs[0]
-        elif node.op == "placeholder":
-            layout[node] = []
-        elif inputs:
-            layout[node] = inputs[0]
-    groups = {find(layer.conv): layer.writes for layer in LAYERS if layer.writes}
+            streams.join(inputs[0][0], inputs[1][0])
+    return reads, norms, streams
+
+
+def test_the_layer_table_equals_the_graph():
+    """The writers and readers of each group, and its position in a concatenation, from the network's own graph."""
+    reads, norms, streams = read_graph(FOTSModelPruned(uniform_plan(0.1, keep=())))
+    groups = {streams.find(layer.conv): layer.writes for layer in LAYERS if layer.writes}
     assert sorted(groups.values()) == sorted(ORIGINAL_PLAN)
     assert set(reads) == {layer.conv for layer in LAYERS}
     for layer in LAYERS:
-        assert tuple(groups[find(channels)] for channels in reads[layer.conv]) == layer.reads
-        assert groups.get(find(layer.conv)) == layer.writes
+        assert tuple(groups[streams.find(channels)] for channels in reads[layer.conv]) == layer.reads
+        assert groups.get(streams.find(layer.conv)) == layer.writes
         assert norms.get(layer.conv) == layer.norm
     assert {layer.conv for layer in LAYERS if not layer.writes} == {f"{head}.0" for head in HEADS}
 
@@ -145,12 +166,12 @@ def test_random_plans_pruned_equal_masked(narrow):
             assert_equal(prune(narrow.state_dict(), kept)(images(32)), masked_outputs(narrow, kept, images(32)))
 
 
-@pytest.mark.parametrize("criterion", [name for name in CRITERIA if name not in MEASURED])
+@pytest.mark.parametrize("criterion", sorted(name for name in CRITERIA if not CRITERIA[name].needs_frames))
 @pytest.mark.parametrize("scope", ["layer", "global"])
-def test_every_criterion_keeps_what_it_should(model, criterion, scope):
-    scores = score_weights(model.state_dict(), criterion, seed=1)
+def test_every_criterion_keeps_as_many_channels_as_the_rules_say(model, criterion, scope):
+    scores = score_channels(Evidence(model, seed=1), criterion)
     assert {group: len(values) for group, values in scores.items()} == model.plan
-    kept = choose_share(scores, 0.5, Rules(scope, whole=("remove_artifacts",), least=2))
+    kept = choose_share(scores, 0.5, Rules(scope, min_channels=2))
     assert len(kept["remove_artifacts"]) == 64
     assert min(map(len, kept.values())) >= 2
     left = sum(len(channels) for group, channels in kept.items() if group != "remove_artifacts")
@@ -158,26 +179,26 @@ def test_every_criterion_keeps_what_it_should(model, criterion, scope):
     assert_equal(prune(model.state_dict(), kept)(images()), masked_outputs(model, kept, images()))
 
 
-def test_channels_of_least_norm_go(model):
+def test_channels_of_the_lowest_norm_are_removed(model):
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state["center.0.0.weight"][5] = 0
     state["center.0.0.weight"][9] *= 1e-3
     for criterion in ("l1", "l2"):
-        kept = choose_share(score_weights(state, criterion), 2 / 128, Rules())
+        kept = choose_share(scores_of(model, criterion, state), 2 / 128, Rules(kept_groups=()))
         assert sorted(set(range(128)) - set(kept["center.0"].tolist())) == [5, 9]
         assert len(kept["remove_artifacts"]) == 64 - 1
 
 
-def test_filters_that_others_can_stand_in_for_go_first_with_fpgm(model):
+def test_with_fpgm_filters_that_others_can_replace_are_removed_first(model):
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     middle = state["center.0.0.weight"].mean(0)
     state["center.0.0.weight"][[3, 70]] = middle
-    scores = score_weights(state, "fpgm")["center.0"]
+    scores = scores_of(model, "fpgm", state)["center.0"]
     assert set(scores.topk(2, largest=False).indices.tolist()) == {3, 70}
 
 
 def made_inputs(model) -> dict[str, InputMoments]:
-    """Inputs of every layer whose channels tell much of each other."""
+    """Inputs of every layer with strongly correlated channels."""
     generator = torch.Generator().manual_seed(5)
     inputs = {}
     for layer in LAYERS:
@@ -190,7 +211,7 @@ def made_inputs(model) -> dict[str, InputMoments]:
 
 
 def lost_share(state, inputs, kept) -> float:
-    """What readers' outputs lose to channels that go, after `compensate`; unit: the variance of what they write."""
+    """The error of the readers' outputs after `compensate`, in units of the variance of the groups that they write."""
     whole = plan_of(state)
     removed = {group: sorted(set(range(width)) - set(kept[group].tolist())) for group, width in whole.items()}
     changed, lost = compensate(state, kept, inputs), 0.0
@@ -212,9 +233,9 @@ def lost_share(state, inputs, kept) -> float:
 
 @pytest.mark.parametrize("group", ["encoder2.1.conv1", "encoder2", "decoder2.squeeze", "remove_artifacts"])
 def test_with_obs_each_channel_in_turn_is_the_one_that_costs_least(narrow, group):
-    """Against least squares done anew for every candidate."""
+    """Compared with least squares repeated for every candidate."""
     state, inputs = narrow.state_dict(), made_inputs(narrow)
-    scores = score_obs(state, inputs)[group]
+    scores = scores_of(narrow, "obs", inputs=inputs)[group]
     kept = all_channels(narrow.plan)
     before = 0.0
     for channel in scores.argsort()[:-1].tolist():
@@ -228,21 +249,21 @@ def test_with_obs_each_channel_in_turn_is_the_one_that_costs_least(narrow, group
         kept[group] = kept[group][kept[group] != channel]
 
 
-def test_with_obs_a_channel_that_others_tell_costs_nothing(narrow):
+def test_with_obs_a_multiple_of_another_channel_costs_nothing(narrow):
     inputs = made_inputs(narrow)
     mean, covariance = inputs["center.1.0"]
     twin = torch.eye(len(mean), dtype=torch.float64)
     twin[7] = 0
     twin[7, 3] = -2.0
     inputs["center.1.0"] = InputMoments(mean, twin @ covariance @ twin.T)
-    scores = score_obs(narrow.state_dict(), inputs)["center.0"]
+    scores = scores_of(narrow, "obs", inputs=inputs)["center.0"]
     assert scores.argmin().item() in (3, 7)
     assert scores.min() < 0.05 * scores.sort().values[1]
 
 
-def test_with_obs_a_branch_that_says_little_goes_first(narrow):
-    """All groups ranked together: nothing is left of the inner channels but what --min-channels saves."""
-    inputs, rules = made_inputs(narrow), Rules("global", whole=("remove_artifacts",))
+def test_with_obs_a_weak_branch_is_removed_first(narrow):
+    """All groups ranked together: of the inner channels only the least number is kept."""
+    inputs, rules = made_inputs(narrow), Rules("global")
     quiet = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
     quiet["encoder3.4.bn2.weight"] *= 1e-3
     dead = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
@@ -252,7 +273,7 @@ def test_with_obs_a_branch_that_says_little_goes_first(narrow):
     silent = inputs | {"encoder3.4.conv2": InputMoments(0 * mean, 0 * covariance)}
     constant = inputs | {"encoder3.4.conv2": InputMoments(mean + 1, 1e-8 * covariance)}
     for state, moments in ((quiet, inputs), (dead, silent), (dead, constant)):
-        scores = score_obs(state, moments)
+        scores = scores_of(narrow, "obs", state, moments)
         assert all(values.isfinite().all() for values in scores.values())
         assert len(choose_share(scores, 0.3, rules)["encoder3.4.conv1"]) == max(1, round(0.1 * len(mean)))
 
@@ -260,13 +281,13 @@ def test_with_obs_a_branch_that_says_little_goes_first(narrow):
 def test_a_streams_score_is_of_all_convolutions_that_add_to_it(model):
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     state["encoder3.4.conv2.weight"][7] *= 1000
-    assert score_weights(state, "l2")["encoder3"].argmax() == 7
+    assert scores_of(model, "l2", state)["encoder3"].argmax() == 7
 
 
 def test_widths_are_rounded(model):
-    scores = score_weights(model.state_dict(), "l1")
+    scores = scores_of(model, "l1")
     for scope in ("layer", "global"):
-        kept = choose_share(scores, 0.6, Rules(scope, round_to=8, least=9))
+        kept = choose_share(scores, 0.6, Rules(scope, (), round_to=8, min_channels=9))
         for group, channels in kept.items():
             width = model.plan[group]
             assert len(channels) == width or (len(channels) % 8 == 0 and len(channels) >= min(16, width))
@@ -275,19 +296,19 @@ def test_widths_are_rounded(model):
 def test_an_original_becomes_pruned_as_planned():
     """The widths of the earlier code's pruned network come out of --sparsity 0.5."""
     state = {f"{layer.conv}.weight": torch.rand(ORIGINAL_PLAN.get(layer.writes, 1), 1, 1, 1) for layer in LAYERS}
-    kept = choose_share(score_weights(state, "l1"), 0.5, Rules(whole=("remove_artifacts",)))
+    kept = choose_share(scores_of(torch.nn.Identity(), "l1", state), 0.5, Rules())
     assert {group: len(channels) for group, channels in kept.items()} == uniform_plan(0.5)
     assert plan_of(state) == ORIGINAL_PLAN
 
 
-def test_groups_are_printed_with_their_places():
+def test_groups_are_printed_with_their_positions():
     cells = [cell for row in describe_groups(ORIGINAL_PLAN) for cell in row]
     assert "decoder3.squeeze.0[512:1024]" in cells
     assert "encoder4.2.conv2" in cells
 
 
 def silence(model, group, channels, shift) -> None:
-    """Make the group's channels constant, by zeroing their filters, as masking tools do."""
+    """Make the group's channels constant by setting their filters to zero, as masking tools do."""
     for layer in LAYERS:
         if layer.writes == group:
             model.get_submodule(layer.conv).weight.data[channels] = 0
@@ -314,13 +335,13 @@ def test_masked_channels_that_are_zero_are_exported_exactly():
 @torch.no_grad()
 @pytest.mark.parametrize("group", ["remove_artifacts", "decoder1.squeeze", "encoder1.1.conv1", "encoder1"])
 def test_constant_channels_are_folded_exactly_in_the_interior(group):
-    """Compared before the layers that see the whole picture with its border."""
+    """Compared before the layers whose outputs depend on the border."""
     model = trained(uniform_plan(1 / 16, keep=()))
     silence(model, group, torch.tensor([0, 2]), 0.7)
     state, kept = varying_channels(model.state_dict())
     assert kept[group].tolist() == [1, 3]
 
-    def looks(network) -> torch.Tensor:
+    def centre_of_maps(network) -> torch.Tensor:
         pixels, maps = images(320, 320), []
         name = "encoder2" if group.startswith("encoder") else "confidence"
         hook = network.get_submodule(name).register_forward_hook(lambda _m, _i, output: maps.append(output))
@@ -329,13 +350,14 @@ def test_constant_channels_are_folded_exactly_in_the_interior(group):
         middle = maps[0].shape[2] // 2
         return maps[0][:, :, middle - 1 : middle + 1, middle - 1 : middle + 1]
 
-    expected = looks(model)
-    assert torch.allclose(looks(prune(compensate(state, kept, estimate_inputs(state)), kept)), expected, atol=1e-9)
-    assert not torch.allclose(looks(prune(state, kept)), expected, atol=1e-4)
+    expected = centre_of_maps(model)
+    compensated = prune(compensate(state, kept, estimate_inputs(state)), kept)
+    assert torch.allclose(centre_of_maps(compensated), expected, atol=1e-9)
+    assert not torch.allclose(centre_of_maps(prune(state, kept)), expected, atol=1e-4)
 
 
 @torch.no_grad()
-def test_what_is_not_constant_stays():
+def test_channels_that_are_not_constant_are_kept():
     model = trained(uniform_plan(1 / 16, keep=()))
     silence(model, "encoder2", torch.tensor([0]), 0)
     model.get_submodule("encoder2.2.conv2").weight.data[0, 0, 1, 1] = 1e-6
@@ -344,8 +366,8 @@ def test_what_is_not_constant_stays():
 
 
 @torch.no_grad()
-def test_least_squares_is_exact_where_others_tell_all(narrow):
-    """A removed channel that is a sum of kept ones costs nothing."""
+def test_least_squares_is_exact_for_linear_combinations(narrow):
+    """A removed channel that is a linear combination of kept ones costs nothing."""
     state = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
     kept = all_channels(narrow.plan)
     kept["remove_artifacts"] = torch.tensor([0, 1])
@@ -364,7 +386,7 @@ def test_least_squares_is_exact_where_others_tell_all(narrow):
 
 @torch.no_grad()
 def test_means_are_known_from_batch_norms_alone(model):
-    """On inputs as normal as the estimate takes them to be: a convolution of noise, then BatchNorm, then ReLU."""
+    """On normal inputs, as the estimate assumes: BatchNorm's shift and scale of noise, then ReLU."""
     state = model.state_dict()
     estimate = estimate_inputs(state)["center.1.0"].mean
     shift, scale = state["center.0.1.bias"], state["center.0.1.weight"]

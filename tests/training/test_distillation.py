@@ -2,9 +2,10 @@ import pytest
 import torch
 
 from model_pruned import FOTSModelPruned
-from prune import Pruned
 from utils.maps import Prediction
+from utils.network.base import TextNetwork
 from utils.network.channels import all_channels, uniform_plan
+from utils.pruning import keep_channels
 from utils.training.distillation import DECODER, GROUPS, Distillation, attention_loss, channel_loss, map_losses
 
 
@@ -42,10 +43,10 @@ def test_learning_from_a_wider_network_brings_them_together():
     assert all(parameter.grad is None for parameter in teacher.parameters())
 
 
-def prune(teacher: FOTSModelPruned, **groups: list[int]) -> FOTSModelPruned:
+def prune(teacher: TextNetwork, **groups: list[int]) -> TextNetwork:
     """Keeps these channels of these groups (`__` for a dot) and all of the others."""
-    groups = {name.replace("__", "."): torch.tensor(channels) for name, channels in groups.items()}
-    return Pruned(teacher, teacher.state_dict(), all_channels(teacher.plan) | groups).network
+    channels = {name.replace("__", "."): torch.tensor(indices) for name, indices in groups.items()}
+    return keep_channels(teacher, all_channels(teacher.plan) | channels)
 
 
 def test_a_pruned_network_is_compared_with_the_channels_that_it_has():

@@ -1,4 +1,4 @@
-"""Fine-tuning between the steps of a gradual pruning: `train_sample.py` as a user would start it."""
+"""Fine-tuning between the steps of a gradual pruning: `train_sample.py` in a process of its own."""
 
 import signal
 import subprocess
@@ -11,14 +11,14 @@ _SCRIPT = Path(__file__).resolve().parents[2] / "train_sample.py"
 
 
 def fine_tune(checkpoint: Path, line: list[str], folder: Path) -> Path:
-    """Run a training line on a pruned checkpoint; returns the checkpoint to go on with: the best, if validated.
+    """Train a pruned checkpoint with the options `line`; returns the best checkpoint, or the last one without --val.
 
-    Raises `UserError` if it ends otherwise than well.
+    Raises `UserError` if the training fails or is interrupted.
     """
-    command = [sys.executable, str(_SCRIPT), *line, "--pretrain-model", str(checkpoint), "--continue-training",
-               "--prune", "--save-dir", str(folder)]  # fmt: skip
+    command = [sys.executable, str(_SCRIPT), *line, "--pretrain-model", str(checkpoint)]
+    command += ["--continue-training", "--prune", "--save-dir", str(folder)]
     process = subprocess.Popen(command)
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the training's: it saves first
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the training handles Ctrl-C: it saves first
     try:
         code = process.wait()
     finally:
@@ -27,8 +27,3 @@ def fine_tune(checkpoint: Path, line: list[str], folder: Path) -> Path:
         raise UserError(f"fine-tuning in {folder} ended with exit code {code}; its own message is above")
     best = folder / "best.pt"
     return best if best.exists() else folder / "last.pt"
-
-
-def share_of_step(share: float, step: int, steps: int) -> float:
-    """What is left after `step` of `steps` steps that each leave the same share, `share` in the end."""
-    return share ** (step / steps)

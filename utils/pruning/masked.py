@@ -1,23 +1,23 @@
-"""Networks whose channels were masked, not yet removed: full size, with filters that are zero throughout."""
+"""Networks whose channels are masked but not removed: full size, with filters whose weights are all zero."""
 
 from collections.abc import Mapping
 
 import torch
 
 from utils.network.channels import LAYERS, kept_inputs, plan_of
-from utils.pruning.compensation import norm_moments
+from utils.pruning.layer_inputs import norm_moments
 
 State = dict[str, torch.Tensor]
 
 
 def varying_channels(state: Mapping[str, torch.Tensor]) -> tuple[State, State]:
-    """(tensors, sorted indices of the channels that say anything, by group).
+    """(tensors, sorted indices of the channels that vary over the picture, by group).
 
-    A channel says nothing if every convolution that writes it gives it a value that is the same everywhere: the
-    filter is zero, but for its taps on channels that are zero themselves, or the BatchNorm's scale is. Each
-    group keeps one channel at least. In the tensors returned such filters are zero throughout, so that
-    `utils.pruning.compensation.estimate_inputs` knows their values: removing these channels is exact everywhere where
-    the value is 0 and, folded into the next biases, exact but for the network's border where it is not.
+    A channel is constant if each convolution that writes it has a constant output for it: the filter's weights are
+    zero, except those for channels that are always zero, or the BatchNorm's scale is zero. Each group keeps at least
+    one channel. In the returned tensors all weights of such filters are zero, so that
+    `utils.pruning.layer_inputs.estimate_inputs` knows their values. The removal of a constant channel is exact where
+    its value is 0. Another value is folded into the next biases, which is exact except at the border of the picture.
     """
     state, widths = dict(state), plan_of(state)
     zero = {group: torch.zeros(width, dtype=torch.bool) for group, width in widths.items()}
@@ -41,9 +41,9 @@ def varying_channels(state: Mapping[str, torch.Tensor]) -> tuple[State, State]:
 
 
 def _always_zero(state: Mapping[str, torch.Tensor], varies: State) -> State:
-    """The channels that are 0 wherever they are read: no convolution that writes them gives more than 0."""
+    """Per group, bool: the constant channels that are 0 after ReLU, because no constant output is above 0."""
     zero = {group: ~alive for group, alive in varies.items()}
     for layer in LAYERS:
         if layer.writes:
-            zero[layer.writes] &= norm_moments(state, layer)[0] <= 0  # of which ReLU makes 0
+            zero[layer.writes] &= norm_moments(state, layer)[0] <= 0
     return zero

@@ -3,39 +3,37 @@
 from collections.abc import Mapping
 
 import torch
-from torch import nn
 
 from utils.checkpoint import match_parameters
+from utils.network.base import TextNetwork
 from utils.network.channels import take, tensor_indices
+from utils.network.parameter_groups import named_groups
 
 
 def select_optimizer(
-    state: Mapping, model: nn.Module, kept: Mapping[str, torch.Tensor]
+    state: Mapping, model: TextNetwork, kept: Mapping[str, torch.Tensor]
 ) -> tuple[dict | None, str | None]:
-    """(the state for the kept channels, None), or (None, why it cannot be had).
+    """(the optimizer's state for the kept channels, None), or (None, the reason why it does not fit the network).
 
-    state: of the optimizer of `model`, the network before pruning, ours or the earlier code's. The learning rates
-    are left out: fine-tuning starts with those of its own line.
+    state: of the optimizer of `model`, the network before pruning, ours or the earlier code's. The result has no
+    learning rates: fine-tuning starts with those of its own options.
     """
-    named = [list(model.named_parameters())]
-    if isinstance(state, Mapping) and len(state.get("param_groups", ())) == 2:  # --decay-weights-only
-        weights = [(name, parameter) for name, parameter in named[0] if parameter.dim() > 1]
-        others = [(name, parameter) for name, parameter in named[0] if parameter.dim() <= 1]
-        named = [weights, others]
-    moments, reason = match_parameters(state, [[parameter for _, parameter in group] for group in named])
+    two_groups = isinstance(state, Mapping) and len(state.get("param_groups", ())) == 2
+    groups = named_groups(model, decay_weights_only=two_groups)
+    moments, reason = match_parameters(state, [[parameter for _, parameter in group] for group in groups])
     if reason:
         return None, reason
     indices = tensor_indices(model.plan, kept)
-    names = [name for group in named for name, _ in group]
+    names = [name for group in groups for name, _ in group]
     selected = {}
     for number, values in moments.items():
         selected[number] = {
             key: take(value, indices[names[number]]) if torch.is_tensor(value) and value.dim() else value
             for key, value in values.items()
         }
-    groups, start = [], 0
-    for old, group in zip(state["param_groups"], named, strict=True):
-        options = {key: value for key, value in old.items() if key not in ("lr", "initial_lr")}
-        groups.append(options | {"params": list(range(start, start + len(group)))})
+    options, start = [], 0
+    for old, group in zip(state["param_groups"], groups, strict=True):
+        own = {key: value for key, value in old.items() if key not in ("lr", "initial_lr")}
+        options.append(own | {"params": list(range(start, start + len(group)))})
         start += len(group)
-    return {"state": selected, "param_groups": groups}, None
+    return {"state": selected, "param_groups": options}, None

@@ -1,6 +1,7 @@
-"""How much each channel group matters: what the network loses when that group alone is pruned."""
+"""The sensitivity of each channel group: the change of loss and hmean when that group alone is pruned."""
 
 import csv
+import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -9,47 +10,63 @@ import torch
 from utils.network.channels import ORIGINAL_PLAN
 from utils.pruning.importance import Scores
 from utils.pruning.selection import Kept, Rules, choose_share
-from utils.runtime.optional import need
+from utils.runtime.optional import import_optional
 
 SHARES = (0.25, 0.5, 0.75)
+"""Shares of a group's channels that are removed."""
 
 Row = dict[str, float | str]
 
 
-def analyse(scores: Scores, measure: Callable[[Kept], dict[str, float]]) -> Iterable[Row]:
-    """Rows of group, sparsity, channels and what `measure` says of the network with these channels."""
+def measure_groups(scores: Scores, measure: Callable[[Kept], dict[str, float]]) -> Iterable[Row]:
+    """Rows of group, sparsity, channels and the quantities that `measure` returns for the network of these channels.
+
+    Each group is pruned alone, by each share of `SHARES`.
+    """
     for group in scores:
-        whole = tuple(other for other in scores if other != group)
+        others = tuple(other for other in scores if other != group)
         for share in SHARES:
-            kept = choose_share(scores, share, Rules(whole=whole))
+            kept = choose_share(scores, share, Rules(kept_groups=others))
             yield {"group": group, "sparsity": share, "channels": len(kept[group]), **measure(kept)}
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
+    """Write the rows to a CSV file."""
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
 
 
-def draw(path: Path, rows: list[Row], whole: dict[str, float]) -> None:
-    """The change of each quantity as a table of colours: a row for each group, a column for each share."""
-    need("matplotlib", "--analyse").use("Agg")
+def table_of_halves(rows: list[Row], whole: dict[str, float]) -> list[list[str]]:
+    """Rows of a table: the change of each quantity with half of a group removed, the largest increase of loss first."""
+    half = sorted((row for row in rows if row["sparsity"] == 0.5), key=lambda row: -float(row["loss"]))
+    table = [["group, half of it removed", *whole]]
+    for row in half:
+        table.append([str(row["group"]), *(f"{float(row[name]) - value:+.4f}" for name, value in whole.items())])
+    return table
+
+
+def draw_heatmap(path: Path, rows: list[Row], whole: dict[str, float]) -> None:
+    """Write a heat map of the change of each quantity: a row for each group, a column for each share.
+
+    whole: the quantities of the network before pruning.
+    """
+    import_optional("matplotlib", "--analyse").use("Agg")
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(1, len(whole), figsize=(2 + 4 * len(whole), 8), layout="constrained", squeeze=False)
     for axis, (name, value) in zip(axes[0], whole.items(), strict=True):
-        changes = torch.tensor([row[name] - value for row in rows]).view(len(ORIGINAL_PLAN), len(SHARES))
+        changes = torch.tensor([float(row[name]) - value for row in rows]).view(len(ORIGINAL_PLAN), len(SHARES))
         worse = changes if name == "loss" else -changes
         axis.imshow(worse, aspect="auto", cmap="Reds", vmin=0, vmax=max(float(worse.max()), 1e-9))
-        for (row, column), change in zip(torch.cartesian_prod(*map(torch.arange, changes.shape)).tolist(),
-                                         changes.flatten().tolist(), strict=True):  # fmt: skip
+        for row, column in itertools.product(range(len(ORIGINAL_PLAN)), range(len(SHARES))):
             dark = float(worse[row, column]) > 0.6 * float(worse.max())
-            text = f"{change:+.3f}"
+            text = f"{float(changes[row, column]):+.3f}"
             axis.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
         axis.set_xticks(range(len(SHARES)), [f"{share:.0%}" for share in SHARES])
         axis.set_yticks(range(len(ORIGINAL_PLAN)), list(ORIGINAL_PLAN))
-        axis.set_xlabel("of this group's channels removed")
+        axis.set_xlabel("share of the group's channels removed")
         axis.set_title(f"change of {name} from {value:.3f}")
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
