@@ -2,8 +2,8 @@
 
     python3 -m benchmarks.annotation_index [--images 858750] [--folder /tmp/annotation_index]
 
-Writes a gt.mat of SynthText's form (imnames, wordBB, charBB, txt: 1.7 GB at full size) and the index into the
-folder, measures each step in a process of its own, prints a table and takes the files away again.
+Writes a gt.mat of SynthText's form (imnames, wordBB, charBB, txt: 1.7 GB at full size) and the index into the folder,
+measures each step in its own process, prints a table and removes the files.
 """
 
 import json
@@ -24,7 +24,7 @@ from tqdm import tqdm
 from utils.data.annotation_index import read_synthtext
 from utils.data.gt_mat import cell_of_quads, write_gt_mat
 from utils.errors import run_script
-from utils.options.parser import Parser, whole_number
+from utils.options.parser import Parser, nonempty_path, option, whole_number
 
 FULL_SIZE = 858_750
 WORDS_PER_IMAGE, LETTERS_PER_WORD = 8.47, 5.1
@@ -66,7 +66,7 @@ def _boxes(rng: np.random.Generator, count: int) -> np.ndarray:
 
 
 class Reads(Dataset):
-    """The annotation part of an image's way, without the image."""
+    """Reads each image's annotation, without the image."""
 
     def __init__(self, annotations):
         self.annotations = annotations
@@ -80,7 +80,7 @@ class Reads(Dataset):
 
 
 def private_bytes(process: str) -> int:
-    """Memory that a process shares with no other one (its unique set size)."""
+    """Memory that a process shares with no other process (its unique set size)."""
     rows = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     return sum(int(row.split()[1]) * 1024 for row in rows if row.startswith("Private_"))
 
@@ -95,7 +95,7 @@ def step_loadmat_two(folder: Path) -> dict:
 
 
 def step_index(folder: Path) -> dict:
-    """The first time it is built, later it is there."""
+    """Builds the index in the first call; later calls open it."""
     annotations = read_synthtext(folder)
     return {"images": len(annotations), "words": len(annotations.quads)}
 
@@ -105,7 +105,7 @@ def step_workers(folder: Path) -> dict:
     order = np.random.default_rng(0).permutation(len(annotations))[:EPOCH].tolist()
     loader = DataLoader(
         Reads(annotations), 32, sampler=order, num_workers=WORKERS, persistent_workers=True
-    )  # persistent: all are still there to be looked at
+    )  # persistent: they still run when their memory is read
     sum(len(batch) for batch in loader)
     return {"private": [private_bytes(str(process.pid)) for process in multiprocessing.active_children()]}
 
@@ -114,14 +114,14 @@ STEPS = {"loadmat": step_loadmat, "loadmat-two": step_loadmat_two, "index": step
 
 
 def measure(step: str, folder: Path) -> dict:
-    """The step's seconds (without Python's own start) and peak memory, in a fresh process."""
+    """The step's seconds, without the start of Python, and its peak memory, in a fresh process."""
     line = [sys.executable, "-W", "ignore", "-m", "benchmarks.annotation_index", "--step", step]
     process = subprocess.run([*line, "--folder", str(folder)], check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(process.stdout.splitlines()[-1])
 
 
 def run_step(step: str, folder: Path) -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew at what is there now
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the present use
     before = peak_bytes()
     start = time.perf_counter()
     found = STEPS[step](folder)
@@ -133,14 +133,17 @@ def peak_bytes() -> int:
     return next(int(row.split()[1]) * 1024 for row in rows if row.startswith("VmHWM:"))
 
 
-def main() -> None:
+def build_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--images", type=whole_number(100), default=FULL_SIZE, metavar="N",
-                        help="(default %(default)s: SynthText's)")  # fmt: skip
-    parser.add_argument("--folder", type=Path, default=Path("/tmp/annotation_index"), metavar="DIR",
-                        help="for the files, with room for 2.2 GB at full size (default %(default)s)")  # fmt: skip
-    parser.add_argument("--step", choices=STEPS, help="one measurement, as JSON")
-    args = parser.parse_args()
+    option(parser, "--images N", whole_number(100), FULL_SIZE, "images in the gt.mat")
+    folder = Path("/tmp/annotation_index")
+    option(parser, "--folder DIR", nonempty_path, folder, "folder for the files; 2.2 GB at full size")
+    parser.add_argument("--step", choices=STEPS, help="run one measurement and print it as JSON")
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     if args.step:
         run_step(args.step, args.folder)
         return

@@ -1,11 +1,11 @@
-"""Training samples per second of one worker, against the floor and against the usual slow way.
+"""Training samples per second of one worker, compared with a lower bound of the time and with a slow pipeline.
 
     python3 -m benchmarks.data [--frames 48] [--seconds 8]
 
-Renders frames of SynthText's size (600x450) and of a video's (1280x720) and takes crops of 280x280 from them.
-Floor: `cv2.imread` and one `warpAffine`. Slow: `benchmarks.slow`. Ours: batches of crops and targets, ready for
-the network. All in one process on one thread, in turns; the medians of twelve rounds are given. In a worker: the
-same through a worker process, with the way of the batches from there to here.
+Renders frames of SynthText's size (600x450) and of a video's (1280x720) and takes crops of 280x280 from them. Floor:
+`cv2.imread` and one `warpAffine`. Slow: `benchmarks.slow`. Ours: batches of crops and targets, ready for the network.
+All run in one process on one thread, in turns; medians of twelve rounds. In a worker: ours in a worker process, the
+transfer of the batches included.
 """
 
 import tempfile
@@ -27,7 +27,7 @@ from utils.data.augmentation import TrainTransform
 from utils.data.images import write_image
 from utils.data.problems import Problems
 from utils.errors import run_script
-from utils.options.parser import Parser, whole_number
+from utils.options.parser import Parser, option, whole_number
 
 BATCH = 16
 SIZES = (450, 600), (720, 1280)
@@ -36,6 +36,7 @@ WORDS = 9
 
 
 def render(folder: Path, height: int, width: int, count: int) -> Annotations:
+    """Write `count` rendered frames and return their annotations."""
     names, words = [], []
     for number in range(count):
         rng = np.random.default_rng([height, number])
@@ -49,6 +50,7 @@ def render(folder: Path, height: int, width: int, count: int) -> Annotations:
 
 def floor_sample(path: Path, transform: TrainTransform) -> np.ndarray:
     image = cv2.imread(str(path))
+    assert image is not None, path
     factor = transform.short_side / min(image.shape[:2])
     matrix = np.array([[factor, 0.05, -10], [-0.05, factor, -10]])
     return cv2.warpAffine(image, matrix, (transform.crop, transform.crop))
@@ -64,43 +66,48 @@ def samples_per_second(sample: Callable[[int], object], count: int, seconds: flo
     return done / (time.perf_counter() - start)
 
 
-def loader_samples_per_second(loader: DataLoader, count: int) -> float:
-    """Of whole epochs, `count` images or more, after one that is not counted."""
+def loader_samples_per_second(loader: DataLoader, sampler: EpochSampler, count: int) -> float:
+    """Over complete epochs, `count` images or more, after one epoch that is not counted."""
     sum(1 for _ in loader)
     images = 0
     start = time.perf_counter()
     while images < count:
-        loader.sampler.set_epoch(images + 1)
+        sampler.set_epoch(images + 1)
         images += sum(len(batch.images) for batch in loader)
     return images / (time.perf_counter() - start)
 
 
 def measure(annotations: Annotations, seconds: float, rounds: int = 12) -> dict[str, np.ndarray]:
-    """Samples per second of each way in each round."""
+    """Samples per second of each pipeline in each round."""
     dataset, transform, rng = TextDataset(annotations), TrainTransform(), np.random.default_rng(0)
     paths = [annotations.path(number) for number in range(len(annotations))]
     ways = {
         "floor": lambda number: floor_sample(paths[number], transform),
         "slow": lambda number: slow_sample(paths[number], annotations.words(number), transform, rng),
     }
-    loaders = {"ours": make_loader(dataset, EpochSampler(dataset), BATCH, workers=0),
-               "ours, in a worker": make_loader(dataset, EpochSampler(dataset), BATCH, workers=1)}  # fmt: skip
-    found = {name: [] for name in (*ways, *loaders)}
+    samplers = {"ours": EpochSampler(dataset), "ours, in a worker": EpochSampler(dataset)}
+    loaders = {
+        name: make_loader(dataset, sampler, BATCH, workers) for workers, (name, sampler) in enumerate(samplers.items())
+    }
+    found: dict[str, list[float]] = {name: [] for name in (*ways, *loaders)}
     for _ in range(rounds):
         for name, way in ways.items():
             found[name].append(samples_per_second(way, len(paths), seconds / rounds))
         for name, loader in loaders.items():
-            found[name].append(loader_samples_per_second(loader, round(250 * seconds / rounds)))
+            count = round(250 * seconds / rounds)
+            found[name].append(loader_samples_per_second(loader, samplers[name], count))
     return {name: np.array(values) for name, values in found.items()}
 
 
-def main() -> None:
+def build_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--frames", type=whole_number(2), default=48, metavar="N",
-                        help="of either size (default %(default)s)")  # fmt: skip
-    parser.add_argument("--seconds", type=whole_number(1), default=8, metavar="S",
-                        help="for each way and size (default %(default)s)")  # fmt: skip
-    args = parser.parse_args()
+    option(parser, "--frames N", whole_number(2), 48, "frames of each size")
+    option(parser, "--seconds S", whole_number(1), 8, "seconds for each pipeline and size")
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)
     print("| frames | floor/s | ours/s | ours/s, in a worker | slow/s | time of ours / floor | ours / slow |")

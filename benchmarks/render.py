@@ -3,10 +3,10 @@
     python3 -m benchmarks.render [--images 40] [--rounds 5]
     python3 -m benchmarks.render --sheet docs/rendered.jpg
 
-Images of 600x450: with what the installed packages carry, and with the photographs and fonts of ../shared/data
-(or TEXT_DATA) where they are there. Beside them each picture is decoded from its JPEG and coded again at quality 95.
-Both in one process on one thread, in turns; time is this process's own, so that others on the machine disturb
-less; medians of the rounds. --sheet draws a picture of samples instead, with the installed packages' means alone.
+Images of 600x450: with the fonts of the installed packages on drawn backgrounds and, if ../shared/data (or TEXT_DATA)
+exists, with its photographs and fonts. For comparison each picture is decoded from its JPEG and coded again at quality
+95. Both run in one process on one thread, in turns; CPU time of this process, so that other processes disturb less;
+medians of the rounds. --sheet draws a picture of samples instead, without photographs.
 """
 
 import os
@@ -28,7 +28,7 @@ SHEET_ROWS, SHEET_COLUMNS, SHEET_HEIGHT = 2, 4, 240
 
 
 def seconds_of(work: Callable[[int], object], numbers: Sequence[int]) -> float:
-    """This process's own, a call."""
+    """CPU seconds of this process per call."""
     start = time.process_time()
     for number in numbers:
         work(number)
@@ -36,18 +36,20 @@ def seconds_of(work: Callable[[int], object], numbers: Sequence[int]) -> float:
 
 
 def measure(studio: Studio, images: int, rounds: int) -> np.ndarray:
-    """(rounds, 2) seconds an image: rendering it, decoding and coding it."""
+    """(rounds, 2) seconds per image: rendering; decoding and coding."""
     style = Style()
     coded = [np.frombuffer(render_image(studio, style, 1, number)[0], np.uint8) for number in range(images)]
 
     def code(number: int) -> None:
-        cv2.imencode(".jpg", cv2.imdecode(coded[number % images], cv2.IMREAD_COLOR), [cv2.IMWRITE_JPEG_QUALITY, 95])
+        picture = cv2.imdecode(coded[number % images], cv2.IMREAD_COLOR)
+        assert picture is not None
+        cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 95])
 
     found = []
     for turn in range(1, rounds + 1):
         numbers = range(turn * images, (turn + 1) * images)
-        found.append([seconds_of(lambda number: render_image(studio, style, 1, number), numbers),
-                      seconds_of(code, numbers)])  # fmt: skip
+        rendering = seconds_of(lambda number: render_image(studio, style, 1, number), numbers)
+        found.append([rendering, seconds_of(code, numbers)])
     return np.array(found)
 
 
@@ -56,7 +58,9 @@ def write_sheet(path: Path) -> None:
     pictures = []
     for number in range(SHEET_ROWS * SHEET_COLUMNS):
         data, _ = render_image(studio, style, 0, number)
-        picture = cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        assert decoded is not None
+        picture = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
         width = SHEET_HEIGHT * picture.shape[1] // picture.shape[0]
         pictures.append(cv2.resize(picture, (width, SHEET_HEIGHT), interpolation=cv2.INTER_AREA))
     rows = [np.hstack(pictures[start : start + SHEET_COLUMNS]) for start in range(0, len(pictures), SHEET_COLUMNS)]
@@ -64,12 +68,16 @@ def write_sheet(path: Path) -> None:
     write_image(path, np.vstack(rows))
 
 
-def main() -> None:
+def build_parser() -> Parser:
     parser = Parser(__doc__)
-    option(parser, "--images", whole_number(1), 40, "N", "a round")
-    option(parser, "--rounds", whole_number(1), 5, "N", "of rendering and coding in turns")
-    option(parser, "--sheet", nonempty_path, None, "FILE", "write samples there, and measure nothing")
-    args = parser.parse_args()
+    option(parser, "--images N", whole_number(1), 40, "images per round")
+    option(parser, "--rounds N", whole_number(1), 5, "rounds of rendering and coding")
+    option(parser, "--sheet FILE", nonempty_path, None, "write a picture of samples to this file, and measure nothing")
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     cv2.setNumThreads(0)
     if args.sheet:
         write_sheet(args.sheet)

@@ -229,11 +229,11 @@ def write_frame(image: Path, text: Path, words: list[Word], quads: list[np.ndarr
 
 def build_parser() -> Parser:
     parser = Parser(__doc__)
-    option(parser, "--out", nonempty_path, None, "DIR", "folder for synthtext/ and frames/", required=True)
-    option(parser, "--images", whole_number(5), 600, "N", "pictures in synthtext/")
-    option(parser, "--train-frames", whole_number(1), 60, "N", "training frames in frames/")
-    option(parser, "--test-frames", whole_number(1), 40, "N", "test frames in frames/")
-    option(parser, "--seed", whole_number(0), 0, "N", "of the random numbers")
+    option(parser, "--out DIR", nonempty_path, None, "folder for synthtext/ and frames/", required=True)
+    option(parser, "--images N", whole_number(5), 600, "pictures in synthtext/")
+    option(parser, "--train-frames N", whole_number(1), 60, "training frames in frames/")
+    option(parser, "--test-frames N", whole_number(1), 40, "test frames in frames/")
+    option(parser, "--seed N", whole_number(0), 0, "of the random numbers")
     return parser
 
 

@@ -43,8 +43,8 @@ def read_frames(video: Path, every: int, problems: Problems) -> Iterator[tuple[i
 def build_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("video", type=Path, metavar="VIDEO", help="a video file")
-    option(parser, "--every", whole_number(1), 30, "N", "write one frame in N")
-    option(parser, "--out", nonempty_path, None, "DIR", "folder for the pictures", required=True)
+    option(parser, "--every N", whole_number(1), 30, "write one frame in N")
+    option(parser, "--out DIR", nonempty_path, None, "folder for the pictures", required=True)
     return parser
 
 

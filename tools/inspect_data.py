@@ -132,9 +132,9 @@ def build_parser() -> Parser:
     parser.add_argument("folder", type=Path, metavar="DIR", help="SynthText or a sample dataset")
     text = "a sample dataset's test frames, or SynthText's validation images"
     flag(parser, "--test", text)
-    option(parser, "--out", nonempty_path, None, "OUT", "folder for sheet_1.png, sheet_2.png, ...")
-    option(parser, "--samples", whole_number(1), 16, "N", "images to read")
-    option(parser, "--seed", whole_number(0), 0, "N", "of the choice of images and of their crops")
+    option(parser, "--out OUT", nonempty_path, None, "folder for sheet_1.png, sheet_2.png, ...")
+    option(parser, "--samples N", whole_number(1), 16, "images to read")
+    option(parser, "--seed N", whole_number(0), 0, "of the choice of images and of their crops")
     add_cache_option(parser)
     add_view_options(parser.add_argument_group("training crops (pixels, degrees)"))
     return parser

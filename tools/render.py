@@ -23,14 +23,14 @@ from utils.runtime.signals import StopRequest
 
 def build_parser() -> Parser:
     parser = Parser(__doc__)
-    option(parser, "--out", nonempty_path, None, "DIR", "folder for gt.mat and the images", required=True)
-    option(parser, "--images", whole_number(1), None, "N", "how many images", required=True)
-    option(parser, "--backgrounds", nonempty_path, None, "DIR", "photographs without text (default: drawn walls)")
-    option(parser, "--fonts", nonempty_path, None, "DIR", ".ttf and .otf files (default: Pillow's font and OpenCV's)")
-    option(parser, "--words", nonempty_path, None, "FILE", "a word a line, UTF-8 (default: a built-in vocabulary)")
-    option(parser, "--size", whole_number(64, 8192), (450, 600), ("H", "W"), "of the images, in pixels", nargs=2)
-    option(parser, "--seed", whole_number(0), 0, "N", "of the random numbers")
-    option(parser, "--workers", whole_number(1, 1024), None, "N", "processes (default: one per core)")
+    option(parser, "--out DIR", nonempty_path, None, "folder for gt.mat and the images", required=True)
+    option(parser, "--images N", whole_number(1), None, "how many images", required=True)
+    option(parser, "--backgrounds DIR", nonempty_path, None, "photographs without text (default: drawn walls)")
+    option(parser, "--fonts DIR", nonempty_path, None, ".ttf and .otf files (default: Pillow's font and OpenCV's)")
+    option(parser, "--words FILE", nonempty_path, None, "a word a line, UTF-8 (default: a built-in vocabulary)")
+    option(parser, "--size H W", whole_number(64, 8192), (450, 600), "size of the images, in pixels")
+    option(parser, "--seed N", whole_number(0), 0, "of the random numbers")
+    option(parser, "--workers N", whole_number(1, 1024), None, "processes (default: one per core)")
     return parser
 
 

@@ -36,7 +36,7 @@ def build_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("source", type=Path, metavar="ICDAR2015", help="folder with ch4_training_images/")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder for the links")
-    option(parser, "--train", whole_number(1), 800, "N", "images that remain for training")
+    option(parser, "--train N", whole_number(1), 800, "images that remain for training")
     return parser
 
 

@@ -19,8 +19,13 @@ from utils.data import annotation_index, gt_mat
 from utils.data.annotation_index import read_synthtext
 from utils.errors import UserError
 
-CELLS = [cell(box(5, 5, 40, 20)), cell(box(5, 5, 40, 20), box(5, 30, 40, 50)), np.zeros((2, 4, 0)),
-         cell(box(1, 2, 30, 40))[:, ::-1], np.full((2, 4), np.nan)]  # fmt: skip
+CELLS = [
+    cell(box(5, 5, 40, 20)),
+    cell(box(5, 5, 40, 20), box(5, 30, 40, 50)),
+    np.zeros((2, 4, 0)),
+    cell(box(1, 2, 30, 40))[:, ::-1],
+    np.full((2, 4), np.nan),
+]
 
 
 @pytest.fixture
@@ -65,8 +70,8 @@ def test_built_once_and_then_read(mat, builds):
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16, np.uint8])
 def test_all_that_scipy_writes(tmp_path, compressed, dtype):
     rng = np.random.default_rng(0)
-    quads = [np.array([box(*low, *(low + size)) for low, size in rng.integers(1, 90, (words, 2, 2))])
-             for words in rng.integers(1, 9, 40)]  # fmt: skip
+    drawn = [rng.integers(1, 90, (words, 2, 2)) for words in rng.integers(1, 9, 40)]
+    quads = [np.array([box(*low, *(low + size)) for low, size in image]) for image in drawn]
     names = [f"{number % 3}/bild_ü{'字' * (number % 4)}{number}.jpg" for number in range(40)]
     write_mat(tmp_path / "gt.mat", [cell(*each).astype(dtype) for each in quads], names)
     contents = scipy.io.loadmat(tmp_path / "gt.mat")
@@ -116,8 +121,8 @@ def test_a_torn_index_is_rebuilt(mat, builds):
     expected = read_synthtext(mat)
     index = expected.index
     whole = index.read_bytes()
-    torn = [b"", b"garbage", whole[:-1], whole[: len(whole) // 2], whole + b"x", whole[:100] + bytes(50) + whole[150:],
-            whole[:-40] + bytes(8) + whole[-32:]]  # fmt: skip
+    zeros = whole[:100] + bytes(50) + whole[150:], whole[:-40] + bytes(8) + whole[-32:]
+    torn = [b"", b"garbage", whole[:-1], whole[: len(whole) // 2], whole + b"x", *zeros]
     for number, content in enumerate(torn, 2):
         index.unlink()  # the old one stays mapped
         index.write_bytes(content)
@@ -205,8 +210,11 @@ def test_a_dataset_in_spawned_workers(rendered):
 def test_less_memory_than_scipy_and_the_same_words(tmp_path):
     write_large_mat(tmp_path / "gt.mat", 20_000)
     peaks = []
-    for read in (lambda: scipy.io.loadmat(tmp_path / "gt.mat", variable_names=["imnames", "wordBB"]),
-                 lambda: read_synthtext(tmp_path)):  # fmt: skip
+    variables = ["imnames", "wordBB"]
+    for read in (
+        lambda: scipy.io.loadmat(tmp_path / "gt.mat", variable_names=variables),
+        lambda: read_synthtext(tmp_path),
+    ):
         tracemalloc.start()
         found = read()
         peaks.append(tracemalloc.get_traced_memory()[1])

@@ -81,7 +81,10 @@ class TestSynthText:
         assert dataset.problems.count("words with corners that are no numbers, left out") == 1
         assert "wordBB[1] has shape (3, 4); expected (2, 4) or (2, 4, M)" in str(dataset.problems)
         assert [str(dataset.annotations.path(number).name) for number in range(3)] == [
-            "image0.jpg", "image5.jpg", "image6.jpg"]  # fmt: skip
+            "image0.jpg",
+            "image5.jpg",
+            "image6.jpg",
+        ]
 
     def test_names_that_leave_the_folder_are_refused(self, tmp_path):
         for name in ("../secret.jpg", "/etc/passwd", "1/../../x.jpg"):
@@ -197,8 +200,9 @@ class TestQuads:
         assert found.problems.count("words with corners anticlockwise, turned round") == 1
 
     def test_no_area_and_no_numbers_are_left_out(self):
-        found = self.annotations(box(1, 1, 9, 9), [[5, 5]] * 4, [[0, 0], [9, 0], [5, 0], [2, 0]], box(0, 0, np.nan, 9),
-                                 box(0, 0, np.inf, 9), box(0, 0, 1e30, 9))  # fmt: skip
+        no_area = [[5, 5]] * 4, [[0, 0], [9, 0], [5, 0], [2, 0]]
+        no_numbers = [box(0, 0, value, 9) for value in (np.nan, np.inf, 1e30)]
+        found = self.annotations(box(1, 1, 9, 9), *no_area, *no_numbers)
         assert found.quads.tolist() == [box(1, 1, 9, 9)]
         assert found.problems.count("words without area, left out") == 2
         assert found.problems.count("words with corners that are no numbers, left out") == 3

@@ -21,8 +21,8 @@ cells = st.one_of(numbers, strings, st.lists(strings, min_size=1, max_size=4))
 def columns_of_scipy(path, cells: list) -> np.ndarray:
     """What SciPy makes of the same cells."""
     column = np.empty((1, len(cells)), object)
-    column[0, :] = [value if isinstance(value, np.ndarray) else np.array([value] * isinstance(value, str) or value)
-                    for value in cells]  # fmt: skip
+    rows = [[value] if isinstance(value, str) else value for value in cells]
+    column[0, :] = [np.asarray(value) for value in rows]
     scipy.io.savemat(path, {"x": column})
     return scipy.io.loadmat(path)["x"]
 

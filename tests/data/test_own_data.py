@@ -40,9 +40,9 @@ def test_the_documented_class(tmp_path):
     labels = {}
     for number in range(10):
         write_picture(tmp_path / f"{number}.jpg", 300, 400)
-        labels[f"{number}.jpg"] = [{"quad": box(50, 60, 300, 160), "text": "a"},
-                                   {"quad": [[5, 5]] * 4, "text": "no area"},
-                                   {"quad": box(50, 200, 300, 280), "text": "###"}][: number % 4]  # fmt: skip
+        texts = {"a": box(50, 60, 300, 160), "no area": [[5, 5]] * 4, "###": box(50, 200, 300, 280)}
+        words = [{"quad": quad, "text": text} for text, quad in texts.items()]
+        labels[f"{number}.jpg"] = words[: number % 4]
     (tmp_path / "labels.json").write_text(json.dumps(labels))
     dataset = JsonDataset(tmp_path)
     assert (len(dataset), len(JsonDataset(tmp_path, train=False))) == (8, 2)

@@ -18,8 +18,10 @@ CellValue = np.ndarray | str | list[str]
 _HEADER = b"MATLAB 5.0 MAT-file, fots-text-detection".ljust(124) + b"\x00\x01IM"
 _MATRIX, _CELL_CLASS, _CHAR_CLASS = 14, 1, 4
 _INT8, _INT32, _UINT32, _UTF8 = 1, 5, 6, 16
-_CLASS_AND_TYPE = {"f8": (6, 9), "f4": (7, 7), "i1": (8, 1), "u1": (9, 2), "i2": (10, 3), "u2": (11, 4),
-                   "i4": (12, 5), "u4": (13, 6), "i8": (14, 12), "u8": (15, 13)}  # fmt: skip
+_REALS, _INTEGERS = ("f8", "f4"), ("i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8")
+_CLASSES = dict(zip(_REALS + _INTEGERS, range(6, 16), strict=True))
+_TYPES = dict(zip(_REALS + _INTEGERS, (9, 7, 1, 2, 3, 4, 5, 6, 12, 13), strict=True))
+"""MATLAB's numbers for the class of a matrix and for the type of its data, by NumPy's name of the numbers."""
 _MAX_BYTES = 2**32 - 1
 """Of a variable: its length is a 32-bit number."""
 
@@ -54,9 +56,9 @@ def _encode(value: CellValue) -> bytes:
     """A cell's matrix element."""
     if isinstance(value, np.ndarray):
         shape = value.shape if value.ndim > 1 else (1, value.size) if value.size else (0, 0)
-        number_class, data_type = _CLASS_AND_TYPE[value.dtype.str[1:]]
+        kind = value.dtype.str[1:]
         data = np.asarray(value, value.dtype.newbyteorder("<")).tobytes(order="F")
-        body = _matrix_header(number_class, shape) + _element(data_type, data)
+        body = _matrix_header(_CLASSES[kind], shape) + _element(_TYPES[kind], data)
     else:
         rows = [value] if isinstance(value, str) else value
         width = max(map(len, rows), default=0)

@@ -75,8 +75,9 @@ class VideoWriter:
             code = cv2.VideoWriter.fourcc(*"mp4v")
             self._writer = cv2.VideoWriter(str(self.path), code, self.rate, size)
             if not self._writer.isOpened():
-                raise UserError(f"{self.path}: a video of {size[0]}x{size[1]} at {self.rate:g} frames a second could "
-                                "not be opened for writing; check the folder, or give --no-pictures")  # fmt: skip
+                what = f"a video of {size[0]}x{size[1]} at {self.rate:g} frames a second"
+                cure = "check the folder, or give --no-pictures"
+                raise UserError(f"{self.path}: {what} could not be opened for writing; {cure}")
         self._writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
 
     def __enter__(self) -> "VideoWriter":

@@ -8,12 +8,11 @@ import numpy as np
 from utils.rendering.scenery import any_colour
 from utils.rendering.typefaces import SIZES, Ink, Typeface
 
-_SIGNS = np.array([
-    [[255, 255, 255], [20, 110, 60]], [[255, 255, 255], [180, 25, 30]], [[255, 255, 255], [25, 70, 150]],
-    [[20, 20, 20], [240, 200, 30]], [[20, 20, 20], [240, 240, 235]], [[250, 250, 245], [25, 25, 25]],
-    [[190, 20, 30], [245, 245, 240]], [[30, 60, 140], [240, 240, 240]], [[255, 215, 40], [160, 20, 30]],
-    [[255, 230, 60], [20, 20, 20]], [[20, 100, 50], [240, 245, 235]], [[255, 255, 255], [230, 110, 20]],
-])  # fmt: skip
+_SIGN_COLOURS = """
+ffffff-146e3c ffffff-b4191e ffffff-194696 141414-f0c81e 141414-f0f0eb fafaf5-191919
+be141e-f5f5f0 1e3c8c-f0f0f0 ffd728-a0141e ffe63c-141414 146432-f0f5eb ffffff-e66e14
+"""
+_SIGNS = np.array([[list(bytes.fromhex(colour)) for colour in pair.split("-")] for pair in _SIGN_COLOURS.split()])
 """Colours of words and of the boards behind them, as on signs in streets and shops; RGB."""
 _THIN = 50
 """A word whose mean ink (0 to 255) is lower gets thicker strokes, which else would fade."""
@@ -116,11 +115,8 @@ def tilt(rng: np.random.Generator, block: Block, scale: float, angle: float, str
     aspect = np.exp(rng.normal(0, 0.1 * strength))
     to_plane = np.array([[aspect, 0, -aspect * (width - 1) / 2], [0, 1, -(height - 1) / 2], [0, 0, 1]])
     cos_y, sin_y, cos_p, sin_p = np.cos(yaw), np.sin(yaw), np.cos(pitch), np.sin(pitch)
-    view = np.array([
-        [cos_y, 0, 0],
-        [sin_y * sin_p, cos_p, 0],
-        [sin_y * cos_p / distance, -sin_p / distance, 1],
-    ])  # fmt: skip
+    upper = [[cos_y, 0, 0], [sin_y * sin_p, cos_p, 0]]
+    view = np.array([*upper, [sin_y * cos_p / distance, -sin_p / distance, 1]])
     cos, sin = np.cos(angle) * scale, np.sin(angle) * scale
     turn = np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
     return turn @ view @ to_plane

@@ -97,14 +97,24 @@ def _made_up(rng: np.random.Generator) -> str:
     return "".join(_pick(rng, _ONSETS) + _pick(rng, _VOWELS) + _pick(rng, _CODAS) for _ in range(syllables))[:14]
 
 
+_NUMBER_FORMS = """
+{small} {large} {small} {large} ${small} ${small}.{minute:02d} £{small}.99 {small}% -{small}%
+{hour24}:{minute:02d} {hour}am {hour}:{minute:02d}pm #{room:02d}-{minute} {phone} {phone}-{large} {phone}{large} B{floor}
+{small}A +65-{phone} {small}/{minute} {letter}{minute} {year} No.{small} {small}km
+"""
+_NUMBERS = _NUMBER_FORMS.split()
+
+
 def _number(rng: np.random.Generator) -> str:
+    """A price, a time, a house number, a telephone number or the like."""
     small, large = int(rng.integers(1, 100)), int(10 ** rng.uniform(1, 5))
     minute, phone = int(rng.integers(60)), int(rng.integers(1000, 10000))
-    hour, letter = small % 12 + 1, chr(65 + small % 26)
-    return _pick(rng, (
-        f"{small}", f"{large}", f"{small}", f"{large}", f"${small}", f"${small}.{minute:02d}", f"£{small}.99",
-        f"{small}%", f"-{small}%", f"{small % 24}:{minute:02d}", f"{hour}am", f"{hour}:{minute:02d}pm",
-        f"#{small % 30:02d}-{minute}", f"{phone}", f"{phone}-{large}", f"{phone}{large}", f"B{small % 9}",
-        f"{small}A", f"+65-{phone}", f"{small}/{minute}", f"{letter}{minute}", f"{1900 + small + minute % 30}",
-        f"No.{small}", f"{small}km",
-    ))  # fmt: skip
+    derived = {
+        "hour": small % 12 + 1,
+        "hour24": small % 24,
+        "room": small % 30,
+        "floor": small % 9,
+        "letter": chr(65 + small % 26),
+        "year": 1900 + small + minute % 30,
+    }
+    return _pick(rng, _NUMBERS).format(small=small, large=large, minute=minute, phone=phone, **derived)
