@@ -138,6 +138,15 @@ def test_the_readme_is_short():
     assert len(PAGES[0].read_text(encoding="utf-8").splitlines()) <= LONGEST["README"]
 
 
+def test_the_page_of_the_architecture_names_every_module():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for name in MODULES:
+        parts = name.split(".")
+        if parts[0] == "utils" and len(parts) > 1 and MODULES[name].name != "__init__.py":
+            shown = f"{parts[2]}/" if len(parts) > 3 else parts[-1]
+            assert f"`{shown}`" in page, f"docs/architecture.md: add `{shown}` ({name}) to the table of its room"
+
+
 class Command(NamedTuple):
     """A command line of a page or docstring."""
 
@@ -210,7 +219,9 @@ def test_every_option_that_a_page_names_exists(page):
 
 def test_the_page_of_options_is_what_the_parsers_say():
     cure = "write it with python3 -m tools.options_manual > docs/options.md"
-    assert PAGE.read_text(encoding="utf-8") == make_page(), f"docs/options.md is out of date: {cure}"
+    page = make_page()
+    assert PAGE.read_text(encoding="utf-8") == page, f"docs/options.md is out of date: {cure}"
+    assert "` |  |" not in page, "an option without a help text"
 
 
 def anchors_of(page: Path) -> set[str]:
