@@ -77,6 +77,10 @@ BANNED = {
 """Wording that hides the meaning, and what says it plainly."""
 
 
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
 @functools.cache
 def imports_of(name: str) -> frozenset[str]:
     """The project's modules that a module imports, anywhere in its code."""
@@ -210,7 +214,7 @@ def test_every_command_of_the_manual_starts(module):
             assert command.options <= known, f"{command.source}: {module} has no {command.options - known}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_every_option_that_a_page_names_exists(page):
     known = frozenset().union(*map(options_of, STARTED))
     for code in re.findall(r"(?<!`)`(--[a-z][^`]*)`", page.read_text(encoding="utf-8")):
@@ -230,7 +234,7 @@ def anchors_of(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_and_pictures_exist(page):
     for link, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text(encoding="utf-8")):
         target = (page.parent / link).resolve() if link else page
@@ -238,7 +242,7 @@ def test_links_and_pictures_exist(page):
         assert not anchor or anchor in anchors_of(target), f"{page.name} links to {link}#{anchor}: no such heading"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_python_code_of_a_page_compiles_and_its_imports_exist(page):
     for code in re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL):
         for node in ast.walk(ast.parse(code)):
@@ -250,10 +254,10 @@ def test_python_code_of_a_page_compiles_and_its_imports_exist(page):
 TEXTS = [*PAGES, ROOT / "Makefile", *MODULES.values(), *sorted((ROOT / "tests").rglob("*.py"))]
 
 
-@pytest.mark.parametrize("path", [path for path in TEXTS if path != Path(__file__)], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [path for path in TEXTS if path != Path(__file__)], ids=name_of)
 def test_wording_is_plain(path):
     text = re.sub(r"\s+", " ", re.sub(r"\n\s*# ?", "\n", path.read_text(encoding="utf-8")))
     found = {
         hit: plain for wording, plain in BANNED.items() for hit in re.findall(rf".{{0,30}}{wording}.{{0,30}}", text)
     }
-    assert not found, f"{path.relative_to(ROOT)}: what is found, and what to write: {found}"
+    assert not found, f"{name_of(path)}: what is found, and what to write: {found}"

@@ -10,9 +10,9 @@ from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, num
 @pytest.fixture
 def parser() -> Parser:
     parser = Parser("Something.")
-    option(parser, "--size", whole_number(32, 64), (32, 64), ("H", "W"), "size of the input", nargs=2)
-    option(parser, ("--epoch", "--epochs"), whole_number(1), 30, "N", "epochs")
-    option(parser, "--mode", str, None, None, "mode", choices=("a", "b"))
+    option(parser, "--size H W", whole_number(32, 64), (32, 64), "size of the input")
+    option(parser, "--epoch/--epochs N", whole_number(1), 30, "epochs")
+    option(parser, "--mode", str, None, "mode", choices=("a", "b"))
     flag(parser, "--fast", "quickly")
     return parser
 

@@ -11,11 +11,11 @@ def rows(parser: Parser) -> list[str]:
 def test_a_row_has_names_values_meaning_and_default():
     parser = Parser("Something.")
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image or folder")
-    option(parser, ("--epoch", "--epochs"), whole_number(1), 30, "N", "epochs of this run")
-    option(parser, "--size", whole_number(1), (288, 512), ("H", "W"), "size of the input", nargs=2)
-    option(parser, "--scope", str, "layer", None, "where to remove", choices=("layer", "global"))
+    option(parser, "--epoch/--epochs N", whole_number(1), 30, "epochs of this run")
+    option(parser, "--size H W", whole_number(1), (288, 512), "size of the input")
+    option(parser, "--scope", str, "layer", "where to remove", choices=("layer", "global"))
     parser.add_argument("--scales", nargs="*", metavar="PX", help="short sides")
-    option(parser, "--out", str, None, "DIR", "folder, at most 20 %% full", required=True)
+    option(parser, "--out DIR", str, None, "folder, at most 20 %% full", required=True)
     flag(parser, "--val", "validate")
     assert rows(parser) == [
         "| `INPUT ...` | Image or folder | required |",
