@@ -10,6 +10,7 @@ prunes and is inspected. `dataset.frame(index)` gives an image with its path, wo
 """
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from utils.data.annotations import Annotations, Words, inside_image
 from utils.data.augmentation import TrainTransform, Transform, WholeFrame
 from utils.data.frames import Frame, FrameDataset, FrameInfo
 from utils.data.images import read_picture
-from utils.data.layouts import is_synthtext, open_sample
+from utils.data.layouts import SampleFolder, is_synthtext, open_sample
 from utils.data.loading import Batch, EpochSampler, collate, make_loader
 from utils.data.problems import Problems
 from utils.errors import UserError
@@ -30,6 +31,7 @@ __all__ = [
     "EpochSampler",
     "MergedDataset",
     "SampleDataset",
+    "SampleFolder",
     "SynthText",
     "TextDataset",
     "collate",
@@ -124,10 +126,11 @@ class SynthText(TextDataset):
 
 
 class SampleDataset(TextDataset):
-    """Annotated frames in one of the layouts of `utils.data.layouts`, detected from the folder names.
+    """Annotated frames in one of the formats of `utils.data.layouts`, recognised by what the folder holds.
 
     train: the training frames; False: the test frames. ratio: how many times an epoch draws each frame; 2.5 draws all
-    frames twice and a random half of them once more. cache_dir: as `SynthText`'s. options: `TextDataset`'s.
+    frames twice and a random half of them once more. format_name: only this format. cache_dir: as `SynthText`'s.
+    options: `TextDataset`'s.
     """
 
     def __init__(
@@ -136,13 +139,14 @@ class SampleDataset(TextDataset):
         train: bool = True,
         *,
         ratio: float = 1.0,
+        format_name: str | None = None,
         cache_dir: str | Path | None = None,
         **options,
     ):
         if not 0 < ratio < math.inf:
             raise UserError(f"sample ratio: {ratio}; expected a number above 0")
         self.ratio = ratio
-        super().__init__(open_sample(root, train, cache_dir), train, **options)
+        super().__init__(open_sample(root, train, cache_dir, format_name), train, **options)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
         """Indices of the images of one epoch: `ratio` times each, in random order within each round."""
@@ -152,71 +156,95 @@ class SampleDataset(TextDataset):
 
 
 class MergedDataset(FrameDataset):
-    """SynthText's images, then a sample dataset's.
+    """SynthText's images (if any), then those of one or several sample datasets.
 
-    draw: as `SynthText`'s. sample_ratio: `SampleDataset`'s ratio. options: go to both.
+    root_sample: a folder, a `SampleFolder`, or several of them. draw: as `SynthText`'s. sample_ratio: `SampleDataset`'s
+    ratio of each plain folder. options: go to all parts.
     """
 
     def __init__(
         self,
-        root_syn: str | Path,
-        root_sample: str | Path,
+        root_syn: str | Path | None,
+        root_sample: "Sample",
         train: bool = True,
         *,
         draw: int | None = None,
         sample_ratio: float = 1.0,
         **options,
     ):
-        self.synthetic = SynthText(root_syn, train, draw=draw, **options)
-        self.sample = SampleDataset(root_sample, train, ratio=sample_ratio, **options)
+        self.parts: list[TextDataset] = [SynthText(root_syn, train, draw=draw, **options)] if root_syn else []
+        for folder in sample_folders(root_sample, sample_ratio):
+            name = folder.format_name
+            self.parts.append(SampleDataset(folder.path, train, ratio=folder.ratio, format_name=name, **options))
+        self.starts = np.cumsum([0, *map(len, self.parts)]).tolist()
 
     def __len__(self) -> int:
-        return len(self.synthetic) + len(self.sample)
+        return self.starts[-1]
 
     def frame(self, index: int, seed: int | None = None) -> Frame:
-        index = index + len(self) if index < 0 else index
-        if index < len(self.synthetic):
-            return self.synthetic.frame(index, seed)
-        image, info, problems = self.sample.frame(index - len(self.synthetic), seed)
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        index %= len(self)
+        part = int(np.searchsorted(self.starts, index, "right")) - 1
+        image, info, problems = self.parts[part].frame(index - self.starts[part], seed)
         return Frame(image, info._replace(dataset_index=index), problems)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
-        drawn = [self.synthetic.draw_epoch(rng), len(self.synthetic) + self.sample.draw_epoch(rng)]
+        drawn = [start + part.draw_epoch(rng) for start, part in zip(self.starts, self.parts, strict=False)]
         return rng.permutation(np.concatenate(drawn))
 
     @property
     def problems(self) -> Problems:
-        return Problems.together([self.synthetic.problems, self.sample.problems])
+        return Problems.together([part.problems for part in self.parts])
+
+
+Sample = str | Path | SampleFolder | Sequence[str | Path | SampleFolder]
+"""One sample folder or several."""
+
+
+def sample_folders(sample: Sample | None, ratio: float = 1.0) -> list[SampleFolder]:
+    """The folders as a list; those without a ratio of their own get this one."""
+    if not sample:
+        return []
+    several = [sample] if isinstance(sample, str | Path | SampleFolder) else sample
+    return [each if isinstance(each, SampleFolder) else SampleFolder(each, ratio) for each in several]
 
 
 def open_dataset(
     synthtext: str | Path | None,
-    sample: str | Path | None,
+    sample: Sample | None,
     train: bool,
     *,
     draw: int | None = None,
     sample_ratio: float = 1.0,
     **options,
 ) -> TextDataset | MergedDataset:
-    """The dataset of one or both folders, as the command lines name them.
+    """The dataset of all folders together, as the command lines name them.
 
-    synthtext: SynthText's folder, or None. sample: a sample dataset's folder, or None. train: the training images;
-    False: SynthText's validation images and the sample's test frames. draw: images of SynthText that an epoch draws.
-    sample_ratio: how many times an epoch draws each sample frame. options: `transform` (such as
-    `utils.data.augmentation.WholeFrame(short_side)`) and `cache_dir`, for both. Raises `UserError`.
+    synthtext: SynthText's folder, or None. sample: the folder of a sample dataset, a `SampleFolder` (with its own ratio
+    and format), several of either, or None. train: the training images; False: SynthText's validation images and the
+    samples' test frames. draw: images of SynthText that an epoch draws. sample_ratio: how many times an epoch draws
+    each frame of the plain folders. options: `transform` (such as `utils.data.augmentation.WholeFrame(short_side)`) and
+    `cache_dir`, for all. Raises `UserError`.
     """
-    if synthtext and sample:
-        return MergedDataset(synthtext, sample, train, draw=draw, sample_ratio=sample_ratio, **options)
-    if synthtext:
+    folders = sample_folders(sample, sample_ratio)
+    if synthtext and not folders:
         return SynthText(synthtext, train, draw=draw, **options)
-    if sample:
-        return SampleDataset(sample, train, ratio=sample_ratio, **options)
-    raise UserError("no dataset: give the folder of SynthText, of a sample dataset, or both")
+    if len(folders) == 1 and not synthtext:
+        (folder,) = folders
+        return SampleDataset(folder.path, train, ratio=folder.ratio, format_name=folder.format_name, **options)
+    if not folders:
+        raise UserError("no dataset: give the folder of SynthText, of a sample dataset, or both")
+    return MergedDataset(synthtext, folders, train, draw=draw, **options)
 
 
-def open_folder(folder: str | Path, train: bool, **options) -> TextDataset:
-    """The dataset of one folder: SynthText if it holds a gt.mat, else a sample dataset. options: `open_dataset`'s."""
-    synthtext, sample = (folder, None) if is_synthtext(folder) else (None, folder)
-    dataset = open_dataset(synthtext, sample, train, **options)
+def open_folder(folder: str | Path, train: bool, *, format_name: str | None = None, **options) -> TextDataset:
+    """The dataset of one folder: SynthText if it holds a gt.mat, else a sample dataset.
+
+    format_name: the sample dataset's, see `utils.data.layouts`. options: `open_dataset`'s.
+    """
+    whole = is_synthtext(folder) and format_name in (None, "gt.mat")
+    sample = None if whole else SampleFolder(folder, format_name=format_name)
+    dataset = open_dataset(folder if whole else None, sample, train, **options)
     assert isinstance(dataset, TextDataset)  # two folders would be merged
     return dataset

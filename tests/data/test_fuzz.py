@@ -59,7 +59,10 @@ def test_any_bytes_in_a_txt(content):
         folder = Path(folder)
         (folder / "a.jpg").write_bytes(b"")
         (folder / "a.txt").write_bytes(content)
-        check_targets(read_text_files(folder, folder))
+        try:
+            check_targets(read_text_files(folder, folder))
+        except UserError as error:
+            assert "no image with a readable .txt" in str(error)
         problems = Problems()
         words = read_words(folder / "a.txt", problems)
         assert len(words.quads) == len(words.ignored)

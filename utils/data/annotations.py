@@ -5,7 +5,6 @@ Flat arrays, unlike lists of arrays, are shared with DataLoader workers without 
 """
 
 import os
-import re
 from array import array
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,12 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.data.formats import txt
+from utils.data.formats.entries import DONT_CARE, Entry, Malformed
+from utils.data.formats.folder import natural_order
 from utils.data.images import IMAGE_SUFFIXES, image_problem
 from utils.data.problems import Problems
 from utils.errors import UserError
 from utils.geometry import self_crossing, signed_areas, sort_around_centre
 
-DONT_CARE = "###"
 MIN_AREA = 1.0
 """Square pixels; a quad with less area is left out."""
 
@@ -89,6 +90,9 @@ class Annotations:
     Attributes: `quads` (total, 4, 2) float32 and `ignored` (total,) bool of all images' words, and `offsets` (N + 1,),
     where each image's words start.
     """
+
+    source = ""
+    """The format of the annotation, and by what it was recognised."""
 
     def __init__(self, root: Path, names: Iterable[str], words: list[Words], problems: Problems):
         self.root, self.names, self.problems = Path(root), Names.pack(map(str, names)), problems
@@ -167,25 +171,39 @@ def inside_image(words: Words, height: int, width: int) -> np.ndarray:
 
 
 def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
-    """The annotations of a folder of images and a folder of `<prefix><image name>.txt` files. Raises `UserError`.
+    """A folder of images and one of `<prefix><image name>.txt` files (or without the prefix, or with `gt_`).
 
-    A line per word: `x1,y1,x2,y2,x3,y3,x4,y4,text` in UTF-8; the text may contain commas; `###` means don't-care.
+    A word a line, in one of the forms of `utils.data.formats.text_lines`. An image without a file is left out and
+    counted, as is one none of whose lines can be read.
     """
     for folder in (images, texts):
         if not folder.is_dir():
-            raise UserError(f"{folder}: there is no such folder; see docs/data.md")
+            raise UserError(f"{folder}: there is no such folder; docs/data.md shows the layouts")
     problems, names, words = Problems(), [], []
     for image in list_images(images):
         name = image.relative_to(images)
-        text = texts / name.parent / f"{prefix}{name.stem}.txt"
-        if text.is_file():
-            names.append(name.as_posix())
-            words.append(read_words(text, problems))
-        else:
-            problems.add("images without annotation, left out", f"{image}: there is no {text}")
+        text = text_file_of(name, texts, prefix)
+        if text is None:
+            missing = texts / name.parent / f"{prefix}{name.stem}.txt"
+            problems.add("images without annotation, left out", f"{image}: there is no {missing}")
+            continue
+        entry, lines = _read_entry(text, name.as_posix(), problems)
+        if lines and not len(entry.quads):
+            problems.add("images whose annotation has no readable line, left out", str(text))
+            continue
+        names.append(entry.name)
+        words.append(Words(entry.quads, entry.ignored))
     if not names:
-        raise UserError(f"{images}: no image with a .txt of its name in {texts}; see docs/data.md")
+        raise UserError(f"{images}: no image with a readable .txt in {texts}; see docs/data.md{problems.first()}")
     return Annotations(images, names, words, problems)
+
+
+def text_file_of(name: Path, texts: Path, prefix: str = "") -> Path | None:
+    """The annotation file of an image (path relative to the images' folder); None if there is none."""
+    for start in dict.fromkeys((prefix, "", "gt_")):
+        if (text := texts / name.parent / f"{start}{name.stem}.txt").is_file():
+            return text
+    return None
 
 
 def read_words(path: Path, problems: Problems) -> Words:
@@ -195,28 +213,17 @@ def read_words(path: Path, problems: Problems) -> Words:
 
 
 def read_transcriptions(path: Path, problems: Problems) -> tuple[Words, list[str]]:
-    """The words of one `.txt` file and their transcriptions; malformed lines are left out and counted in problems.
+    """The words of one `.txt` file and their texts; a line that is none is left out and counted."""
+    entry, _ = _read_entry(path, path.name, problems)
+    return Words(entry.quads, entry.ignored), entry.texts
 
-    Raises `UserError` for a file that cannot be read.
-    """
-    quads, texts = [], []
+
+def _read_entry(path: Path, name: str, problems: Problems) -> tuple[Entry, int]:
+    """The words of one file, and the number of its lines."""
     try:
-        content = path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); repair it or remove its image") from None
-    for number, line in enumerate(re.split("\r\n|\n|\r", content), 1):
-        if not line.strip():
-            continue
-        fields = line.split(",", 8)
-        try:
-            quads.append(np.array(fields[:8], dtype=np.float64).reshape(4, 2))
-        except ValueError:
-            example = f"{path}:{number}: {line[:60]!r}; expected 8 numbers and the text, separated by commas"
-            problems.add("malformed lines, left out", example)
-            continue
-        texts.append(fields[8] if len(fields) == 9 else "")
-    ignored = np.array([text.strip() == DONT_CARE for text in texts], dtype=bool)
-    return Words(np.array(quads).reshape(-1, 4, 2), ignored), texts
+        return txt.read_words(path, name, problems)
+    except Malformed as error:
+        raise UserError(f"{path}: {error}; repair it or remove its image") from None
 
 
 def write_words(path: Path, words: Words, texts: list[str] | None = None) -> None:
@@ -238,8 +245,4 @@ def list_images(folder: Path) -> list[Path]:
         for name in names
         if Path(name).suffix.lower() in IMAGE_SUFFIXES
     ]
-    return sorted(images, key=lambda path: _natural_order(str(path.relative_to(folder))))
-
-
-def _natural_order(name: str) -> list:
-    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", name)]
+    return sorted(images, key=lambda path: natural_order(str(path.relative_to(folder))))

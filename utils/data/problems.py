@@ -36,6 +36,10 @@ class Problems:
         """(kind, count, first example)."""
         return [(kind, count, example) for kind, (count, example) in self._found.items()]
 
+    def first(self) -> str:
+        """The first kind with its example, to end an error message with; "" if there is none."""
+        return "".join(f": {count} {kind} (e.g. {example})" for kind, count, example in self.rows()[:1])
+
     def __bool__(self) -> bool:
         return bool(self._found)
 

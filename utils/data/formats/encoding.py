@@ -14,8 +14,8 @@ def decode_text(data: bytes, place: str, problems: Problems) -> str:
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             return _lenient(data[len(mark) :], encoding, place, problems)
-    if b"\0" in data:
-        return _lenient(data, "utf-16-le" if data[1:2] == b"\0" else "utf-16-be", place, problems)
+    if encoding := _utf_16(data):
+        return _lenient(data, encoding, place, problems)
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
@@ -24,6 +24,14 @@ def decode_text(data: bytes, place: str, problems: Problems) -> str:
         problems.add("files without UTF-8 that were read as GBK", place)
         return text
     return _lenient(data, "utf-8", place, problems)
+
+
+def _utf_16(data: bytes) -> str | None:
+    """UTF-16 without a mark: in numbers and commas every second byte is zero."""
+    first, second = (data[start::2].count(0) / max(len(data) // 2, 1) for start in (0, 1))
+    if max(first, second) < 0.5 or min(first, second) > 0.1:
+        return None
+    return "utf-16-be" if first > second else "utf-16-le"
 
 
 def _gbk(data: bytes) -> str | None:

@@ -55,7 +55,7 @@ def recognise(folder: Folder, name: str | None = None) -> Recognised:
     if not found:
         what = f"of the format {name}" if name else "in a known format"
         raise UserError(
-            f"{folder.only or folder.root}: no annotation {what} among {len(folder.paths)} files "
+            f"{folder.only or folder.root}: no sample dataset: no annotation {what} among {len(folder.paths)} files "
             f"({len(folder.images)} images); docs/data.md shows the folders and an example of each format"
         )
     (chosen, finding), *others = found
@@ -91,8 +91,9 @@ def read_entries(folder: Folder, recognised: Recognised, problems: Problems, par
     if recognised.format.one_file_an_image or not skipped:
         _count_unlisted(folder, recognised, entries, part, problems)
     if not entries:
-        found = f", e.g.\n{problems}" if problems else ""
-        raise UserError(f"{folder.only or folder.root}: no image with annotation ({recognised.format.name}){found}")
+        raise UserError(
+            f"{folder.only or folder.root}: no image with annotation ({recognised.format.name}){problems.first()}"
+        )
     return list(entries.values())
 
 
