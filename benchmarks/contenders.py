@@ -1,7 +1,7 @@
-"""The detectors that `benchmarks.detectors` measures, each behind the same call.
+"""The detectors that `benchmarks.detectors` measures, with the same interface.
 
-PP-OCR and CRAFT run with their packages' own thresholds and steps from maps to boxes. PP-OCR rounds the sides of a
-frame to multiples of 32; CRAFT and ours pad them.
+PP-OCR and CRAFT use the thresholds and the post-processing of their packages. PP-OCR rounds the sides of a frame to
+multiples of 32; CRAFT and this suite's detector pad them.
 """
 
 import math
@@ -22,21 +22,21 @@ from utils.network.cost import count_macs, count_parameters
 from utils.runtime.optional import import_optional
 
 COST_SIZE = 288, 512
-"""Height and width that GMACs are counted for."""
+"""Height and width of the frame for which GMACs are counted."""
 
 
 class Cost(NamedTuple):
-    """What a detector takes on any machine."""
+    """The costs of a detector that do not depend on the machine."""
 
     parameters: int
     gmacs: float
-    """Multiply-accumulates of the convolutions at COST_SIZE, in thousand millions."""
+    """Multiply-accumulates of the convolutions at COST_SIZE, in units of 1e9."""
     megabytes: float
-    """The file of weights."""
+    """Size of the file with the weights."""
 
 
 class Contender(NamedTuple):
-    """A detector ready for use."""
+    """A detector that is ready for use."""
 
     detect: Callable[[np.ndarray], np.ndarray]
     """(H, W, 3) uint8 RGB -> quads (K, 4, 2) in its pixels, clockwise."""
@@ -95,25 +95,25 @@ OTHERS: dict[str, Callable[[int], Contender]] = {
     "ppocr-v6": open_ppocr_v6,
     "craft": open_craft,
 }
-"""By their names on the command line. Each takes the number of threads and raises `MissingPackage`."""
+"""Openers by name on the command line. Each takes the number of threads and can raise `MissingPackage`."""
 
 
 def as_bgr(image: np.ndarray) -> np.ndarray:
-    """RapidOCR reads its pictures with OpenCV."""
+    """(H, W, 3) RGB -> BGR, as RapidOCR expects, because it reads pictures with OpenCV."""
     return np.ascontiguousarray(image[..., ::-1])
 
 
 def clockwise(boxes: np.ndarray | None) -> np.ndarray:
-    """PP-OCR's boxes, None or empty for no text, as quads (K, 4, 2)."""
+    """PP-OCR's boxes as quads (K, 4, 2). boxes: None or empty if there is no text."""
     return sort_around_centre(np.array([] if boxes is None else boxes, np.float32).reshape(-1, 4, 2))
 
 
-def _import_optional(module: str, what_for: str) -> ModuleType:
-    return import_optional(module, what_for, "--no-deps -r benchmarks/requirements.txt")
+def _import_optional(module: str, purpose: str) -> ModuleType:
+    return import_optional(module, purpose, "--no-deps -r benchmarks/requirements.txt")
 
 
 def _folder(package: ModuleType) -> Path:
-    return Path(package.__file__).parent / "models"
+    return Path(str(package.__file__)).parent / "models"
 
 
 def _of_network(detect: Callable, network: nn.Module, weights: Path) -> Contender:
@@ -127,7 +127,7 @@ def _of_onnx(detect: Callable, path: Path) -> Contender:
 
 
 def count_onnx(path: Path) -> tuple[int, int]:
-    """Numbers that an ONNX network holds, and MACs of its convolutions for one image of COST_SIZE."""
+    """The number of weights in an ONNX network, and the MACs of its convolutions for one image of COST_SIZE."""
     onnx = _import_optional("onnx", path.name)
     model = onnx.load(path)
     for dimension, size in zip(model.graph.input[0].type.tensor_type.shape.dim, (1, 3, *COST_SIZE), strict=True):
@@ -139,7 +139,7 @@ def count_onnx(path: Path) -> tuple[int, int]:
     shapes = {value.name: [side.dim_value for side in value.type.tensor_type.shape.dim] for value in values}
     macs = 0
     for node in graph.node:
-        if node.op_type in ("Conv", "ConvTranspose"):  # a transposed one takes each input through its weights
+        if node.op_type in ("Conv", "ConvTranspose"):  # a transposed one applies its weights at each input
             cells = shapes[node.output[0] if node.op_type == "Conv" else node.input[0]]
             macs += math.prod(cells) * math.prod(weights[node.input[1]][1:])
     return sum(map(math.prod, weights.values())), macs

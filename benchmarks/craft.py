@@ -1,8 +1,8 @@
 """CRAFT, "Character Region Awareness for Text Detection" (Baek et al., CVPR 2019), for `benchmarks.detectors`.
 
-The network and the steps from its maps to boxes as EasyOCR 1.7.2 has them (craft.py, craft_utils.py: Copyright (c)
-2019-present NAVER Corp., MIT License), at its default thresholds; without polygons. EasyOCR itself would bring a
-second OpenCV.
+The network and its post-processing are those of EasyOCR 1.7.2 (craft.py, craft_utils.py: Copyright (c) 2019-present
+NAVER Corp., MIT License), at its default thresholds and without polygons. EasyOCR itself is not used, because it would
+install a second OpenCV.
 """
 
 from pathlib import Path
@@ -19,7 +19,10 @@ from utils.network.inference import for_inference
 
 TEXT_THRESHOLD, LINK_THRESHOLD, LOW_TEXT = 0.7, 0.4, 0.4
 LEAST_CELLS = 10
+"""Smaller connected components are dropped."""
+
 STRIDE = 2
+"""Input pixels per map cell."""
 
 
 class Craft(nn.Module):
@@ -41,8 +44,12 @@ class Craft(nn.Module):
         )
         for number, channels in enumerate([(1536, 512, 256), (768, 256, 128), (384, 128, 64), (192, 64, 32)], 1):
             setattr(self, f"upconv{number}", _DoubleConv(*channels))
-        convolutions = [nn.Conv2d(32, 32, 3, padding=1), nn.Conv2d(32, 32, 3, padding=1),
-                        nn.Conv2d(32, 16, 3, padding=1), nn.Conv2d(16, 16, 1)]  # fmt: skip
+        convolutions = [
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.Conv2d(32, 32, 3, padding=1),
+            nn.Conv2d(32, 16, 3, padding=1),
+            nn.Conv2d(16, 16, 1),
+        ]
         activated = [part for convolution in convolutions for part in (convolution, nn.ReLU(inplace=True))]
         self.conv_cls = nn.Sequential(*activated, nn.Conv2d(16, 2, 1))
 
@@ -51,7 +58,7 @@ class Craft(nn.Module):
         maps, deepest = [], images
         for number in range(1, 6):
             deepest = getattr(self.basenet, f"slice{number}")(deepest)
-            maps.append(deepest)  # before its ReLU, which the next slice begins with and does in place
+            maps.append(deepest)  # before the ReLU, which is the first, in-place operation of the next slice
         merged = self.upconv1(torch.cat([maps[4], maps[3]], 1))
         for number, skip in zip((2, 3, 4), maps[2::-1], strict=True):
             merged = F.interpolate(merged, size=skip.shape[2:], mode="bilinear", align_corners=False)
@@ -84,14 +91,14 @@ def load_craft(path: Path) -> Craft:
 
 
 class CraftDetector:
-    """The network made as quick as `utils.detector.Detector`'s: batch norms folded, channels last."""
+    """The network, prepared for inference like that of `utils.detector.Detector`: batch norms folded, channels_last."""
 
     def __init__(self, network: Craft):
         self.network = for_inference(network)
 
     @torch.inference_mode()
     def __call__(self, image: np.ndarray) -> np.ndarray:
-        """(H, W, 3) uint8 RGB -> quads (K, 4, 2) in its pixels, clockwise; it isn't resized, only padded."""
+        """(H, W, 3) uint8 RGB -> quads (K, 4, 2) in its pixels, clockwise. The image is padded, not resized."""
         padded = _pad_with_black(image)
         images = normalise(torch.from_numpy(padded)[None]).contiguous(memory_format=torch.channels_last)
         text, link = self.network(images)[0].numpy()
@@ -99,13 +106,13 @@ class CraftDetector:
 
 
 def _pad_with_black(image: np.ndarray) -> np.ndarray:
-    """To multiples of 32, right and below, as EasyOCR does it."""
+    """Pad right and below to multiples of 32, as EasyOCR does."""
     height, width = image.shape[:2]
     return cv2.copyMakeBorder(image, 0, -height % 32, 0, -width % 32, cv2.BORDER_CONSTANT, value=0)
 
 
 def find_boxes(text: np.ndarray, link: np.ndarray) -> np.ndarray:
-    """Maps (h, w) float32 -> quads (K, 4, 2) in their cells: a rectangle around each connected component."""
+    """Maps (h, w) float32 -> quads (K, 4, 2) in cells: a rectangle around each connected component."""
     is_text, is_link = text > LOW_TEXT, link > LINK_THRESHOLD
     count, labels, stats, _ = cv2.connectedComponentsWithStats((is_text | is_link).astype(np.uint8), connectivity=4)
     boxes = []
@@ -129,7 +136,7 @@ def find_boxes(text: np.ndarray, link: np.ndarray) -> np.ndarray:
 
 
 def _rectangle(points: np.ndarray) -> np.ndarray:
-    """The smallest rectangle around points (P, 2), or the upright one where that is nearly square."""
+    """The smallest rectangle around points (P, 2), or the axis-aligned one if the smallest is nearly square."""
     box = cv2.boxPoints(cv2.minAreaRect(points))
     width, height = np.linalg.norm(box[0] - box[1]), np.linalg.norm(box[1] - box[2])
     if abs(1 - max(width, height) / (min(width, height) + 1e-5)) <= 0.1:

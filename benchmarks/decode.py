@@ -1,13 +1,12 @@
-"""Decoding and NMS: milliseconds against the plain Python versions, side by side.
+"""Decoding and NMS: milliseconds of `utils.decode` and of plain Python versions, side by side.
 
     python3 -m benchmarks.decode
     python3 -m benchmarks.decode --pretrain-model CKPT --test-folder-sample SAMPLE --short-side 192
 
-The maps of the first table are those of words on a 736x1280 frame, with noise. With a checkpoint and
-frames, a second table has hmean on its maps, with this merge and with the sequential one.
+The first table decodes target maps of words on a 736x1280 frame, with noise. With a checkpoint and frames, a second
+table compares the hmean of this project's merging with that of sequential merging, on the checkpoint's maps.
 """
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -17,34 +16,44 @@ import numpy as np
 import torch
 
 from benchmarks.plain_decode import decode_plain, decode_sequential
-from datasets import SampleDataset
+from datasets import open_dataset
 from utils.checkpoint import load_model
 from utils.data.annotations import Words
 from utils.data.augmentation import WholeFrame, invert, transform_points
+from utils.data.frames import FrameDataset
 from utils.data.targets import encode
 from utils.decode import MERGE_THRESHOLD, NMS_THRESHOLD, SCORE_THRESHOLD, decode
 from utils.errors import run_script
 from utils.evaluation import evaluate
 from utils.maps import Prediction, Target, hide_padding, normalise
-from utils.options.parser import Parser, whole_number
+from utils.network.base import TextNetwork
+from utils.options.parser import Parser, option, whole_number
 from utils.runtime.tables import format_table
 
 FRAME = 736, 1280
 THRESHOLDS = SCORE_THRESHOLD, NMS_THRESHOLD
 
 
-def main() -> None:
+def build_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("--pretrain-model", metavar="CKPT")
-    parser.add_argument("--test-folder-sample", metavar="DIR")
-    parser.add_argument("--short-side", type=whole_number(1), default=WholeFrame.short_side, metavar="PX")
-    args = parser.parse_args()
+    option(parser, "--pretrain-model", str, None, "CKPT", "checkpoint for the second table")
+    option(parser, "--test-folder-sample", str, None, "DIR", "annotated frames for the second table")
+    option(parser, "--short-side", whole_number(1), WholeFrame.short_side, "PX", "short side of these frames")
+    return parser
+
+
+def main() -> None:
+    args = build_parser().parse_args()
     print(format_table(time_decoding()))
     if args.pretrain_model and args.test_folder_sample:
-        print(f"\n{format_table(compare_merges(args))}")
+        network, _ = load_model(args.pretrain_model)
+        transform = WholeFrame(args.short_side)
+        dataset = open_dataset(None, args.test_folder_sample, False, transform=transform)
+        print(f"\n{format_table(compare_merging(network, dataset))}")
 
 
 def time_decoding() -> list[list[str]]:
+    """A table: milliseconds of each decoder on maps with few, many and large words."""
     rows = [["positive cells", "words", "ms", "plain ms", "times faster", "sequential ms", "times faster"]]
     for count, size in ((3, (200, 40)), (28, (200, 40)), (14, (600, 100))):
         target = encode(words_in_a_grid(count, size), *FRAME)
@@ -58,7 +67,7 @@ def time_decoding() -> list[list[str]]:
 
 
 def words_in_a_grid(count: int, size: tuple[int, int], seed: int = 0) -> Words:
-    """Words of this width and height, in pixels, each a little turned."""
+    """`count` words of this (width, height) in pixels, each slightly rotated."""
     width, height = size
     angles = np.random.default_rng(seed).uniform(-0.03, 0.03, count)
     across = FRAME[1] // (width + 20)
@@ -71,7 +80,7 @@ def words_in_a_grid(count: int, size: tuple[int, int], seed: int = 0) -> Words:
 
 
 def noisy_prediction(targets: list[Target], seed: int = 0, noise: float = 1.0) -> Prediction:
-    """What a good network would return: the target maps with noise."""
+    """The output of an imaginary good network: the target maps with noise."""
     generator = torch.Generator().manual_seed(seed)
 
     def noisy(maps: torch.Tensor, deviation: float) -> torch.Tensor:
@@ -82,7 +91,7 @@ def noisy_prediction(targets: list[Target], seed: int = 0, noise: float = 1.0) -
 
 
 def milliseconds(decoder: Callable, maps: Prediction, repeats: int) -> float:
-    """Median, after one run to warm up."""
+    """Median time after one run as warm-up."""
     times = []
     for _ in range(repeats + 1):
         start = time.perf_counter()
@@ -92,18 +101,17 @@ def milliseconds(decoder: Callable, maps: Prediction, repeats: int) -> float:
 
 
 @torch.inference_mode()
-def compare_merges(args: argparse.Namespace) -> list[list[str]]:
-    """Hmean of one network's maps by each decoder."""
-    dataset = SampleDataset(args.test_folder_sample, train=False, transform=WholeFrame(args.short_side))
-    model, _ = load_model(args.pretrain_model)
+def compare_merging(network: TextNetwork, dataset: FrameDataset) -> list[list[str]]:
+    """A table: precision, recall and hmean of each decoder on the maps of one network."""
     decoders = {"this suite's": decode, "plain": decode_plain}
     for threshold in (0.5, MERGE_THRESHOLD):
         decoders[f"sequential, IoU {threshold}"] = partial(decode_sequential, merge_threshold=threshold)
-    words, found = [], {name: [] for name in decoders}
+    words: list[Words] = []
+    found: dict[str, list[np.ndarray]] = {name: [] for name in decoders}
     for index in range(len(dataset)):
         image, info, _ = dataset.frame(index)
         images = torch.from_numpy(image)[None]
-        maps = hide_padding(model(normalise(images)), [info.size])
+        maps = hide_padding(network(normalise(images)), [info.size])
         words.append(info.words)
         for name, decoder in decoders.items():
             quads = decoder(maps, *THRESHOLDS)[0][0]

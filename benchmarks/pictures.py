@@ -1,4 +1,4 @@
-"""The README's pictures: detections and score map on rendered frames.
+"""Make the manual's pictures: detections and score maps on rendered frames.
 
     python3 -m benchmarks.pictures --pretrain-model CKPT --test-folder-sample demo/data/frames --short-side 192
 
@@ -10,27 +10,32 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from datasets import SampleDataset
+from datasets import open_dataset
 from utils.data.augmentation import WholeFrame
 from utils.data.images import read_image, write_image
-from utils.detector import load_detector
+from utils.detector import Detector, load_detector
 from utils.errors import UserError, run_script
 from utils.evaluation.drawing import draw_detections, draw_score_map
 from utils.maps import STRIDE
-from utils.options.parser import Parser, whole_number
+from utils.options.parser import Parser, option, whole_number
 
 ZOOM = 2
+"""Enlargement of the frames in the pictures."""
+
+
+def build_parser() -> Parser:
+    parser = Parser(__doc__)
+    option(parser, "--pretrain-model", str, None, "CKPT", "the detector's checkpoint", required=True)
+    option(parser, "--test-folder-sample", str, None, "DIR", "annotated frames", required=True)
+    option(parser, "--short-side", whole_number(1), 280, "PX", "short side of the network's input")
+    option(parser, "--frames", whole_number(0), [0, 10, 20], "N", "indices of test frames", nargs="+")
+    option(parser, "--output-dir", Path, Path("docs"), "DIR", "folder for the pictures")
+    return parser
 
 
 def main() -> None:
-    parser = Parser(__doc__)
-    parser.add_argument("--pretrain-model", required=True, metavar="CKPT")
-    parser.add_argument("--test-folder-sample", required=True, metavar="DIR")
-    parser.add_argument("--short-side", type=whole_number(1), default=280, metavar="PX")
-    parser.add_argument("--frames", type=whole_number(0), nargs="+", default=[0, 10, 20], metavar="N")
-    parser.add_argument("--output-dir", type=Path, default=Path("docs"), metavar="DIR")
-    args = parser.parse_args()
-    dataset = SampleDataset(args.test_folder_sample, train=False, transform=WholeFrame(args.short_side))
+    args = build_parser().parse_args()
+    dataset = open_dataset(None, args.test_folder_sample, False, transform=WholeFrame(args.short_side))
     if max(args.frames) >= len(dataset):
         raise UserError(f"--frames {max(args.frames)}: {args.test_folder_sample} has {len(dataset)} test frames")
     detector = load_detector(args.pretrain_model, short_side=args.short_side)
@@ -49,8 +54,8 @@ def main() -> None:
     print(f"{args.output_dir}: detections.jpg, score_map.jpg")
 
 
-def score_map(detector, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Probabilities of text, enlarged to the picture's size (height, width)."""
+def score_map(detector: Detector, image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Probabilities of text, enlarged to `size` (height, width)."""
     network_input = detector.transform(image)
     scores = detector.predict([network_input]).confidence[0, 0].sigmoid().cpu().numpy()
     height, width = (side // STRIDE for side in network_input.size)

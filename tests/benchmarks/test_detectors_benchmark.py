@@ -17,9 +17,8 @@ def without_packages(monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
 
 
-def test_tables_of_a_checkpoint_without_the_other_packages(
-    rendered, small_checkpoint, tmp_path, capsys, monkeypatch, without_packages
-):
+@pytest.mark.usefixtures("without_packages")
+def test_tables_of_a_checkpoint_without_the_other_packages(rendered, small_checkpoint, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(detectors, "TIMED_SIZES", ((64, 96), (96, 64)))
     report, tables = tmp_path / "report.json", tmp_path / "tables.md"
     line = [rendered / "frames", f"small={small_checkpoint}", "--frames", 2, "--short-sides", 64, 96]
@@ -42,7 +41,8 @@ def test_tables_of_a_checkpoint_without_the_other_packages(
     assert len(rows) == 2 and rows[1][2].strip() == f"{row['parameters']:,}"
 
 
-def test_nothing_to_measure_is_refused(rendered, refuses, without_packages):
+@pytest.mark.usefixtures("without_packages")
+def test_nothing_to_measure_is_refused(rendered, refuses):
     refuses("benchmarks/detectors.py", rendered / "frames", "--no-times", parts=["no detector is left"])
 
 
@@ -59,7 +59,7 @@ def test_wrong_lines_are_refused(rendered, refuses, options, part):
     refuses("benchmarks/detectors.py", rendered / "frames", "same=a.pt", *options, parts=[part])
 
 
-def test_figures_of_other_frames_are_not_taken_over(rendered, refuses, tmp_path):
+def test_figures_of_other_frames_are_not_reused(rendered, refuses, tmp_path):
     former = tmp_path / "former.json"
     former.write_text(json.dumps({"data": "elsewhere", "frames": 200, "detectors": {}}))
     line = ["benchmarks/detectors.py", rendered / "frames", "a=a.pt", "--no-times", "--reuse", former]
