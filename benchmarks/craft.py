@@ -26,7 +26,9 @@ STRIDE = 2
 
 
 class Craft(nn.Module):
-    """VGG-16 and a U-shaped decoder; the names of its parts are those in the file of weights."""
+    """VGG-16 and a U-shaped decoder; the modules have the names of the file with the weights."""
+
+    upconv1: nn.Module
 
     def __init__(self):
         super().__init__()

@@ -1,7 +1,7 @@
-"""The ICDAR 2015 protocol (task 4.1) in plain Python, from its text and exact: the tests' yardstick.
+"""The ICDAR 2015 protocol (task 4.1) in plain Python with exact numbers, as a reference for the tests.
 
-Areas are exact fractions: between two neighbouring heights at which a corner or a crossing lies, all sides
-are straight and apart, so a polygon's width changes linearly there and its value in the middle tells all.
+Areas are exact fractions. Between two neighbouring heights at which a corner or a crossing lies, no sides cross, so
+the width of a polygon changes linearly, and its area is the height times the width in the middle.
 """
 
 import re
@@ -10,7 +10,7 @@ from itertools import combinations, pairwise
 
 
 def evaluate_files(ground_truth: dict[str, bytes], results: dict[str, bytes]) -> dict[str, float]:
-    """Contents of gt_img_N.txt and res_img_N.txt by N."""
+    """Precision, recall and hmean. Both arguments: contents of gt_img_N.txt or res_img_N.txt by N."""
     matched = words = found = 0
     for name, content in ground_truth.items():
         truth = [read_line(line, with_text=True) for line in lines_of(content)]
@@ -52,38 +52,38 @@ def in_dont_care(quad: list, truth: list) -> bool:
     return any(text == "###" and area and intersection(word, quad) / area > 0.5 for word, text in truth)
 
 
-def iou(word: list, quad: list) -> float:
+def iou(word: list, quad: list) -> Fraction:
     shared = intersection(word, quad)
     union = shoelace(word) + shoelace(quad) - shared
-    return shared / union if union else 0
+    return shared / union if union else Fraction(0)
 
 
 def shoelace(quad: list) -> Fraction:
     sides = zip(quad, quad[1:] + quad[:1], strict=True)
-    return abs(sum(Fraction(x1 * y2 - x2 * y1, 2) for (x1, y1), (x2, y2) in sides))
+    return abs(sum((Fraction(x1 * y2 - x2 * y1, 2) for (x1, y1), (x2, y2) in sides), Fraction(0)))
 
 
 def intersection(first: list, second: list) -> Fraction:
-    """Of the areas that the two quads enclose (by the even-odd rule)."""
+    """The area of the intersection of the two enclosed areas (by the even-odd rule)."""
     sides = [list(zip(quad, quad[1:] + quad[:1], strict=True)) for quad in (first, second)]
     heights = {y for quad in (first, second) for _, y in quad}
     heights |= {y for one, other in combinations(sides[0] + sides[1], 2) if (y := crossing(one, other)) is not None}
     area = Fraction(0)
     for low, high in pairwise(sorted(heights)):
         middle = Fraction(low + high) / 2
-        spans = [pairs(sorted(x for side in quad if (x := place(side, middle)) is not None)) for quad in sides]
+        spans = [pairs(sorted(x for side in quad if (x := position(side, middle)) is not None)) for quad in sides]
         for left, right in spans[0]:
             for start, end in spans[1]:
                 area += (high - low) * max(min(right, end) - max(left, start), 0)
     return area
 
 
-def pairs(places: list) -> list:
-    return list(zip(places[::2], places[1::2], strict=True))
+def pairs(positions: list) -> list:
+    return list(zip(positions[::2], positions[1::2], strict=True))
 
 
-def place(side: tuple, y: Fraction) -> Fraction | None:
-    """Where a side is at a height, if it gets there."""
+def position(side: tuple, y: Fraction) -> Fraction | None:
+    """The x of a side at a height, None if the side does not reach it."""
     (x1, y1), (x2, y2) = side
     if not min(y1, y2) < y < max(y1, y2):
         return None
@@ -91,7 +91,7 @@ def place(side: tuple, y: Fraction) -> Fraction | None:
 
 
 def crossing(one: tuple, other: tuple) -> Fraction | None:
-    """The height at which two sides cross."""
+    """The height at which the lines through two sides cross, None for parallel ones."""
     (x1, y1), (x2, y2) = one
     (x3, y3), (x4, y4) = other
     slope = (x2 - x1) * (y4 - y3) - (y2 - y1) * (x4 - x3)

@@ -1,4 +1,4 @@
-"""Our checkpoints and those of the earlier code, read under weights_only; damaged ones are refused in one line."""
+"""Checkpoints of this project and of the earlier code, loaded with weights_only; damaged ones are refused."""
 
 import os
 import pickle
@@ -27,7 +27,7 @@ def outputs(model) -> torch.Tensor:
 
 
 def earlier_state(model: FOTSModel, prefix: str = "") -> dict:
-    """The model's tensors as the earlier code's module holds them: `resnet` whole, and its parts once more."""
+    """The state dict of the earlier code's module: `resnet` with all its parts, and these parts once more."""
     own = model.state_dict()
     state = {}
     for name, tensor in own.items():
@@ -54,7 +54,7 @@ def half() -> FOTSModelPruned:
     return FOTSModelPruned(uniform_plan(0.5))
 
 
-def test_ours_load_under_weights_only(tmp_path, half):
+def test_a_checkpoint_loads_with_weights_only(tmp_path, half):
     save_checkpoint(tmp_path / "a.pt", half, epoch=3, best_score=0.5, metrics={"hmean": 0.5})
     contents = torch.load(tmp_path / "a.pt", weights_only=True)
     assert contents["plan"] == half.plan
@@ -86,7 +86,7 @@ def test_a_pruned_networks_origin_is_kept(tmp_path, half, original):
             load_model(tmp_path / "b.pt")
 
 
-def test_a_file_that_tells_no_origin_is_a_network_of_its_own(tmp_path, half):
+def test_a_file_without_an_origin_is_a_network_of_its_own(tmp_path, half):
     other = FOTSModelPruned(half.plan)
     other.conv1[1].running_var += 0.01
     networks = []

@@ -69,7 +69,7 @@ def test_scores_stay_probabilities_and_weigh_the_boxes():
     assert np.allclose(weights, 1.2)
 
 
-def test_suppression_keeps_what_more_cells_tell_of():
+def test_suppression_keeps_the_word_with_the_larger_weight():
     quads = np.array([box(0, 0, 40, 20), box(4, 0, 44, 20), box(100, 0, 140, 20)], float)
     assert suppress(quads, np.array([6.0, 9, 5]), 0.2).tolist() == [1, 2]
 
@@ -87,7 +87,7 @@ def test_nothing_and_noise():
     assert np.isfinite(scores).all()
 
 
-def test_padding_holds_no_text():
+def test_padding_contains_no_text():
     maps = blank(8, 8)._replace(confidence=torch.full((1, 1, 8, 8), 5.0))
     hidden = hide_padding(maps, [(18, 13)])
     assert torch.isfinite(hidden.confidence[0, 0]).nonzero().max(0).values.tolist() == [4, 3]
@@ -105,7 +105,7 @@ class TestAgainstThePlainVersion:
         maps = noisy_prediction(targets, noise=noise)
         for ours, plain in zip(decode(maps, 0.5, 0.2), decode_plain(maps, 0.5, 0.2), strict=True):
             assert len(ours[0]) == len(plain[0]) > 2
-            # equal scores of two words may stand in either order
+            # two words with equal scores can be in either order
             order, plain_order = (np.lexsort(np.rint(quads[:, 0].T)) for quads in (ours[0], plain[0]))
             assert np.allclose(ours[0][order], plain[0][plain_order], atol=2e-3)
             assert np.allclose(ours[1][order], plain[1][plain_order], atol=1e-5)
@@ -136,7 +136,7 @@ def test_least_iou_is_never_more_than_the_iou():
     assert least_iou(first[:1] * 0, second[:1]) == 0
 
 
-def test_cells_that_are_no_numbers_are_no_text():
+def test_cells_that_are_not_finite_are_no_text():
     maps = blank()
     maps.confidence[0, 0, 5, 10:16] = 2.0
     maps.distances[0, :, 5, 10:16] = 10.0

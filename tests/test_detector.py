@@ -1,4 +1,4 @@
-"""From pictures to words: `Detector`, `detect.py`, and what they do with odd input."""
+"""From pictures to words: `Detector`, `detect.py`, and unusual inputs of both."""
 
 import json
 import wave
@@ -17,7 +17,8 @@ from utils.data.augmentation import WholeFrame
 from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
 from utils.data.video import UnreadableVideo, VideoReader, VideoWriter
-from utils.detector import Detector, to_frame
+from utils.decode import Thresholds
+from utils.detector import Detector, to_frame, words_in_frames
 from utils.errors import UserError
 from utils.evaluation import evaluate
 from utils.maps import Prediction
@@ -31,14 +32,14 @@ def detector(small_checkpoint) -> Detector:
 
 @pytest.fixture(scope="module")
 def colours() -> np.ndarray:
-    """(40, 60, 3): red above, green below left, black below right."""
+    """(40, 60, 3) RGB: red at the top, green at the bottom left, black at the bottom right."""
     image = np.zeros((40, 60, 3), np.uint8)
     image[:20], image[20:, :30] = (200, 30, 10), (10, 200, 30)
     return image
 
 
 def write_video(path, frames: int = 12, rate: float = 12.5):
-    """Noise, so that frames are far apart in the file."""
+    """Frames with noise, so that each takes many bytes of the file."""
     rng = np.random.default_rng(0)
     with VideoWriter(path, rate) as writer:
         for number in range(frames):
@@ -54,14 +55,13 @@ def write_sound(path):
 
 
 def always_text(detector: Detector, monkeypatch, width: float = 1000.0) -> None:
-    """A network that finds a level box around every cell, `width` pixels either way."""
+    """Replace the network by one that predicts, in every cell, a horizontal box of `width` pixels to all sides."""
 
-    def predict(views):
-        height, across = (side // 4 for side in views[0].image.shape[:2])
-        distances = torch.full((len(views), 4, height, across), width)
-        return Prediction(
-            torch.full((len(views), 1, height, across), 3.0), distances, torch.full_like(distances[:, :1], np.pi / 4)
-        )
+    def predict(inputs):
+        height, across = (side // 4 for side in inputs[0].image.shape[:2])
+        distances = torch.full((len(inputs), 4, height, across), width)
+        logits, angles = torch.full_like(distances[:, :1], 3.0), torch.full_like(distances[:, :1], np.pi / 4)
+        return Prediction(logits, distances, angles)
 
     monkeypatch.setattr(detector, "predict", predict)
 
@@ -85,7 +85,7 @@ class TestDetector:
         assert np.array_equal(quads, [[[0, 0], [299, 0], [299, 191], [0, 191]]])
         assert 0 < scores[0] < 1
 
-    def test_a_batch_gives_what_its_images_give(self, detector):
+    def test_a_batch_gives_the_same_as_its_images_one_by_one(self, detector):
         rng = np.random.default_rng(0)
         images = [rng.integers(0, 256, (size, 120, 3), np.uint8) for size in (96, 96, 130)]
         inputs = [detector.transform(image) for image in images]
@@ -100,7 +100,7 @@ class TestDetector:
         )
         assert (quads.shape, scores.shape) == ((0, 4, 2), (0,))
 
-    def test_maps_of_nan_hold_no_words(self, detector, monkeypatch):
+    def test_maps_of_nan_contain_no_words(self, detector, monkeypatch):
         monkeypatch.setattr(
             detector, "predict", lambda _: Prediction(*(torch.full((1, n, 24, 32), torch.nan) for n in (1, 4, 1)))
         )
@@ -126,6 +126,19 @@ class TestDetector:
         quads, scores = to_frame(inside, np.array([0.9, 0.8]), view)
         assert np.allclose(quads, [[[0, 10.5], [399, 10.5], [399, 60.5], [0, 60.5]]])
         assert scores.tolist() == [0.9]
+
+    def test_words_in_frames_ignores_the_padding_of_each_input(self, detector, monkeypatch):
+        """Two frames of different sizes in one batch: each gets a box of its own size."""
+        always_text(detector, monkeypatch)
+        inputs = [detector.transform(np.zeros((height, 200, 3), np.uint8)) for height in (100, 80)]
+        prediction = detector.predict([max(inputs, key=lambda each: each.image.size)] * 2)
+        for (quads, scores), size in zip(
+            words_in_frames(prediction, inputs, Thresholds()), ((100, 200), (80, 200)), strict=True
+        ):
+            assert len(quads) == len(scores) == 1
+            assert quads[0, 2].tolist() == [size[1] - 1, size[0] - 1]
+        nothing = words_in_frames(prediction, inputs, Thresholds(score=1))
+        assert [len(quads) for quads, _ in nothing] == [0, 0]
 
 
 class TestPictures:
@@ -154,7 +167,7 @@ class TestPictures:
         quads, _ = detector.detect(tmp_path / "turned.jpg")
         assert (quads[..., 0].max(), quads[..., 1].max()) == (39, 59)
 
-    def test_what_is_no_picture(self, tmp_path, detector):
+    def test_files_that_are_no_pictures(self, tmp_path, detector):
         (tmp_path / "cut.jpg").write_bytes(cv2.imencode(".jpg", np.zeros((64, 64, 3), np.uint8))[1].tobytes()[:-300])
         for path in (tmp_path / "cut.jpg", write_sound(tmp_path / "sound.jpg"), tmp_path / "none.png"):
             with pytest.raises(UnreadableImage, match=path.name):
@@ -180,7 +193,7 @@ class TestVideos:
         assert frames[-1] is not None
         assert 6 < len(frames) <= 12
 
-    def test_what_is_no_video(self, tmp_path):
+    def test_files_that_are_no_videos(self, tmp_path):
         cut = write_video(tmp_path / "cut.mp4")
         cut.write_bytes(cut.read_bytes()[:600])
         for path in (
@@ -196,7 +209,12 @@ class TestVideos:
 class TestScript:
     """`detect.py` as a user runs it."""
 
-    def test_everything_at_once(self, tmp_path, small_checkpoint, run_script, colours):
+    @pytest.fixture
+    def line(self, tmp_path, small_checkpoint):
+        start = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out")
+        return (*start, "--short-side", 64, "--score-threshold", 0.05)
+
+    def test_pictures_folders_globs_and_videos(self, tmp_path, line, run_script, colours):
         inputs = tmp_path / "in"
         (inputs / "more").mkdir(parents=True)
         cv2.imwrite(str(inputs / "img_10.png"), colours)
@@ -205,28 +223,21 @@ class TestScript:
         (inputs / "broken.jpg").write_bytes(b"\xff\xd8 cut")
         write_video(inputs / "clip.mp4", frames=7)
         sound = write_sound(tmp_path / "sound.wav")
-        process = run_script(
-            "detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--short-side", 64,
-            "--every", 3, "--score-threshold", 0.05, inputs, str(inputs / "more" / "*.jpg"), sound,
-        )  # fmt: skip
+        process = run_script(*line, "--every", 3, inputs, str(inputs / "more" / "*.jpg"), sound)
         assert "2 inputs unreadable" in process.stdout
         assert "broken.jpg" in process.stdout
         assert "in 6 frames" in process.stdout
         written = {path.name for path in (tmp_path / "out").iterdir()}
-        assert written == {
-            "det_img_10.jpg", "det_img_2.jpg", "det_img_2_2.jpg", "det_clip.mp4", "res_img_10.txt", "res_img_2.txt",
-            "res_img_2_2.txt", "res_clip_000000.txt", "res_clip_000003.txt", "res_clip_000006.txt",
-        }  # fmt: skip
+        pictures = {"det_img_10.jpg", "det_img_2.jpg", "det_img_2_2.jpg", "det_clip.mp4"}
+        texts = {"res_img_10.txt", "res_img_2.txt", "res_img_2_2.txt"}
+        assert written == pictures | texts | {f"res_clip_{number:06}.txt" for number in (0, 3, 6)}
         with VideoReader(tmp_path / "out" / "det_clip.mp4") as reader:
             assert (reader.rate, len(list(reader))) == (12.5, 7)
 
-    def test_json_lines(self, tmp_path, small_checkpoint, run_script, colours):
+    def test_json_lines(self, tmp_path, line, run_script, colours):
         cv2.imwrite(str(tmp_path / "a.png"), colours)
         video = write_video(tmp_path / "b.mp4", frames=3)
-        run_script(
-            "detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--short-side", 64,
-            "--score-threshold", 0.05, "--format", "jsonl", "--no-pictures", tmp_path / "a.png", video,
-        )  # fmt: skip
+        run_script(*line, "--format", "jsonl", "--no-pictures", tmp_path / "a.png", video)
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["detections.jsonl"]
         lines = [json.loads(line) for line in (tmp_path / "out" / "detections.jsonl").read_text().splitlines()]
         assert [line["frame"] for line in lines] == [None, 0, 1, 2]
@@ -235,17 +246,13 @@ class TestScript:
             assert np.shape(word["quad"]) == (4, 2)
             assert 0 <= word["score"] <= 1
 
-    def test_nothing_readable(self, tmp_path, small_checkpoint, refuses):
+    def test_nothing_readable(self, tmp_path, line, refuses):
         sound = write_sound(tmp_path / "sound.wav")
-        line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out")
         refuses(*line, sound, parts=["none of the 1 inputs", "sound.wav"])
 
-    def test_a_picture_too_long_to_be_drawn(self, tmp_path, small_checkpoint, run_script):
+    def test_a_picture_too_long_to_be_drawn(self, tmp_path, line, run_script):
         cv2.imwrite(str(tmp_path / "long.bmp"), np.zeros((3, 66_000, 3), np.uint8))
-        process = run_script(
-            "detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--short-side", 64,
-            "--score-threshold", 1, tmp_path / "long.bmp",
-        )  # fmt: skip
+        process = run_script(*line, "--score-threshold", 1, tmp_path / "long.bmp")
         assert "1 pictures too long" in process.stdout
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["res_long.txt"]
 

@@ -61,8 +61,9 @@ def test_min_area_rectangle_agrees_with_opencvs_corners():
 def test_theta_is_positive_where_the_right_end_is_higher(degrees):
     turn = np.radians(degrees)
     right, down = np.array([np.cos(turn), -np.sin(turn)]), np.array([np.sin(turn), np.cos(turn)])
-    quad = np.array([50, 50]) + np.array([-20 * right - 5 * down, 20 * right - 5 * down, 20 * right + 5 * down,
-                                          -20 * right + 5 * down])  # fmt: skip
+    across, upright = 20 * right, 5 * down
+    corners = [-across - upright, across - upright, across + upright, -across + upright]
+    quad = np.array([50, 50]) + np.array(corners)
     assert (quad[1, 1] < quad[0, 1]) == (degrees > 0)  # y points down: the right end is higher
     rectangle = min_area_rectangles(quad[None])
     assert rectangle.theta[0] == pytest.approx(turn)

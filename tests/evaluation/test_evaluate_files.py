@@ -1,4 +1,4 @@
-"""`tools.evaluate` on files: ICDAR's rules against the plain version of them, and what it prints."""
+"""`tools.evaluate` on files: ICDAR's rules compared with a plain version of them, and the printed report."""
 
 import json
 import zipfile
@@ -31,7 +31,7 @@ def random_files(seed: int) -> tuple[dict[str, bytes], dict[str, bytes]]:
     end = "\r\n" if seed % 2 else "\n"
     texts = ["###", "word", "a,b", '"###"', " ###", "", '"quoted \\"x\\""', "caf\u00e9 \u2028 ###"]
     for image in range(rng.integers(1, 4)):
-        words, found = random_quads(rng, rng.integers(0, 6)), random_quads(rng, rng.integers(0, 5))
+        words, found = random_quads(rng, int(rng.integers(0, 6))), random_quads(rng, int(rng.integers(0, 5)))
         found = np.concatenate([found, words[rng.random(len(words)) < 0.5] + rng.integers(-1, 2, 2)])
         lines = [", ".join(map(str, quad.ravel())) + "," + rng.choice(texts) for quad in words]
         truth[str(image + 1)] = (b"\xef\xbb\xbf" if seed % 3 else b"") + end.join(lines).encode()
@@ -55,7 +55,7 @@ def write_zip(path, files: dict[str, bytes], prefix: str):
     return path
 
 
-def test_the_same_to_the_last_digit_as_the_protocol(tmp_path):
+def test_equal_to_the_plain_protocol_in_every_digit(tmp_path):
     compared = 0
     for seed in range(60):
         truth, results = random_files(seed)
@@ -72,11 +72,13 @@ def test_the_same_to_the_last_digit_as_the_protocol(tmp_path):
     assert compared > 40
 
 
-def test_genuine_ground_truth_reads_as_the_protocol_reads_it(real_data):
+def test_genuine_ground_truth_is_read_like_the_plain_protocol_reads_it(real_data):
     folder = real_data / "icdar2015" / "ch4_training_localization_transcription_gt"
     files = {path.stem.removeprefix("gt_img_"): path.read_bytes() for path in sorted(folder.glob("*.txt"))[:40]}
-    results = {name: b"\n".join(b",".join(line.lstrip(b"\xef\xbb\xbf").split(b",")[:8])
-                                for line in content.splitlines()[::2]) for name, content in files.items()}  # fmt: skip
+    results = {}
+    for name, content in files.items():
+        lines = [line.lstrip(b"\xef\xbb\xbf").split(b",")[:8] for line in content.splitlines()[::2]]
+        results[name] = b"\n".join(b",".join(corners) for corners in lines)
     words = read_ground_truth(folder)
     found = [np.array([line.split(b",") for line in text.splitlines()], float) for text in results.values()]
     ours = evaluate([words[f"img_{name}"] for name in files], found)
@@ -122,7 +124,7 @@ class TestCommand:
             main(parse_args(["--gt", str(gt), "--results", str(found)]))
         assert all(part in str(error.value) for part in parts)
 
-    def test_what_is_no_folder_or_zip(self, tmp_path, refuses):
+    def test_neither_a_folder_nor_a_zip(self, tmp_path, refuses):
         (tmp_path / "cut.zip").write_bytes(b"PK\3\4 cut off")
         refuses("-m", "tools.evaluate", "--gt", tmp_path / "cut.zip", "--results", tmp_path, parts=["cut.zip", "zip"])
         refuses(
@@ -130,7 +132,7 @@ class TestCommand:
         )
 
 
-def test_results_go_round(tmp_path):
+def test_results_round_trip(tmp_path):
     quads = np.array([box(0.4, 0, 10.6, 20), [[0, 0.4], [30, 0.6], [30, 0.9], [0, 0.5]]], float)
     write_results(tmp_path / "res_a.txt", quads, np.array([0.9, 0.5]))
     write_results(tmp_path / "res_b.txt", quads[:0])
@@ -142,7 +144,7 @@ def test_results_go_round(tmp_path):
 
 
 def test_average_precision_by_hand():
-    """Ranked: hit, miss, hit; of four words. The don't-care's detection has no rank."""
+    """Ranked: hit, miss, hit, of four words. The detection in the don't-care word has no rank."""
     truth = [
         words_of(box(0, 0, 50, 20), box(0, 30, 50, 50), ignored=[1]),
         words_of(*(box(60 * n, 0, 60 * n + 50, 20) for n in range(3))),

@@ -18,7 +18,7 @@ def test_counts_add_up_over_images():
     assert result == pytest.approx((1 / 2, 1 / 3, 2 * (1 / 2) * (1 / 3) / (1 / 2 + 1 / 3), 1, 3, 2))
 
 
-def test_iou_has_to_be_over_one_half():
+def test_iou_must_be_above_one_half():
     truth = [words_of(box(0, 0, 100, 20))]
     assert evaluate(truth, [quads(box(0, 0, 50, 20))]).matched == 0  # exactly 0.5
     assert evaluate(truth, [quads(box(0, 0, 51, 20))]).matched == 1
@@ -41,7 +41,7 @@ def test_dont_care():
     truth = [words_of(box(0, 0, 100, 20), box(0, 50, 100, 70), ignored=[1])]
     found = quads(box(0, 0, 100, 20), box(0, 50, 30, 70), box(0, 40, 100, 60), box(0, 39, 100, 59))
     result = evaluate(truth, [found])
-    # the second lies in the don't-care word; the third by exactly half, the last by less
+    # the second lies inside the don't-care word; of the third exactly half of the area does, of the last less
     assert (result.matched, result.words, result.detections) == (1, 1, 3)
 
 
@@ -60,18 +60,18 @@ def test_empty_sets():
 def test_rotated_and_odd_polygons():
     turned = np.array([[50, 0], [100, 50], [50, 100], [0, 50]])
     assert evaluate([words_of(turned)], [quads(turned[[1, 2, 3, 0]])]).hmean == 1
-    bow_tie = turned[[0, 2, 1, 3]]  # the shoelace area of its halves is 0, so the union is what it covers
+    bow_tie = turned[[0, 2, 1, 3]]  # its shoelace area is 0: the halves cancel
     assert evaluate([words_of(turned)], [quads(bow_tie)]).matched == 1
     assert evaluate([words_of(bow_tie)], [quads(bow_tie)]).matched == 0  # the union would be negative
     assert evaluate([words_of(turned)], [quads([[5, 5]] * 4)]).detections == 1
 
 
-def test_decodes_results_are_taken_as_they_are():
+def test_the_output_of_decode_is_accepted():
     truth = [words_of(box(0, 0, 100, 20))]
     assert evaluate(truth, [(quads(box(0, 0, 100, 20)), np.array([0.9]))]).hmean == 1
 
 
-def test_coordinates_lose_their_decimals():
+def test_coordinates_are_truncated():
     truth = [words_of(box(0, 0, 100, 20))]
     assert evaluate(truth, [quads(box(0, 0, 50.9, 20))]).matched == 0
     assert evaluate(truth, [quads(box(-0.9, 0, 51.1, 20.9))]).matched == 1

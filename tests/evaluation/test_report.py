@@ -1,6 +1,8 @@
-"""`test_sample.py`: what it prints and writes, and the pages and pictures that it makes."""
+"""`test_sample.py`: its output, files, report page and pictures; `validate` and the timing of stages."""
 
 import json
+import os
+import signal
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -8,14 +10,16 @@ import cv2
 import numpy as np
 import pytest
 
-from datasets import EpochSampler, SampleDataset, make_loader
+from datasets import EpochSampler, make_loader, open_dataset
 from loss import Criterion
 from test_sample import all_short_sides
 from tests.helpers import box, words_of
 from utils.checkpoint import load_model
 from utils.data.augmentation import WholeFrame
+from utils.data.problems import Problems
 from utils.decode import Thresholds
 from utils.detector import load_detector
+from utils.errors import UserError
 from utils.evaluation.curves import SWEEP
 from utils.evaluation.drawing import (
     DONT_CARE_COLOUR,
@@ -27,18 +31,22 @@ from utils.evaluation.drawing import (
     draw_quads,
 )
 from utils.evaluation.html_report import FrameScore, render_page
-from utils.evaluation.multi_scale import merge_detections
+from utils.evaluation.multi_scale import merge_detections, merge_validations
 from utils.evaluation.protocol import Evaluation
 from utils.evaluation.timing import time_stages
 from utils.evaluation.validation import ValidationSettings, validate
+from utils.runtime.distributed import Ranks
+from utils.runtime.signals import Stopped, StopRequest
 
 
 class Links(HTMLParser):
-    """All pictures and links of a page, and its text."""
+    """The pictures, links and texts of an HTML page."""
 
     def __init__(self, page: str):
         super().__init__()
-        self.sources, self.links, self.text = [], [], []
+        self.sources: list[str] = []
+        self.links: list[str] = []
+        self.text: list[str] = []
         self.feed(page)
 
     def handle_starttag(self, tag, attributes):
@@ -55,12 +63,9 @@ class Links(HTMLParser):
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory, rendered, small_checkpoint, run_script) -> tuple[Path, str]:
     out = tmp_path_factory.mktemp("measured")
-    process = run_script(
-        "test_sample.py", "--test-folder-sample", rendered / "frames", "--pretrain-model", small_checkpoint, "--prune",
-        "--val-short-side", 64, "--batch-size", 2, "--sweep", "--multi-scale", 48, "--output-dir", out,
-        "--num-workers", 0, "--score-threshold", 0.6,
-    )  # fmt: skip
-    return out, process.stdout
+    line = ("test_sample.py", "--test-folder-sample", rendered / "frames", "--pretrain-model", small_checkpoint)
+    line = (*line, "--prune", "--val-short-side", 64, "--batch-size", 2, "--num-workers", 0, "--output-dir", out)
+    return out, run_script(*line, "--sweep", "--multi-scale", 48, "--score-threshold", 0.6).stdout
 
 
 def test_metrics(measured):
@@ -77,10 +82,14 @@ def test_metrics(measured):
     assert "rotation, degrees" in printed
 
 
-def test_the_sweep_is_the_score_at_that_threshold(rendered, small_checkpoint):
+@pytest.fixture
+def loader(rendered):
+    dataset = open_dataset(None, rendered / "frames", False, transform=WholeFrame(64))
+    return make_loader(dataset, EpochSampler(dataset), 2, 0)
+
+
+def test_a_sweep_equals_validations_at_its_thresholds(loader, small_checkpoint):
     model, _ = load_model(small_checkpoint)
-    dataset = SampleDataset(rendered / "frames", train=False, transform=WholeFrame(64))
-    loader = make_loader(dataset, EpochSampler(dataset), 2, 0)
     swept = validate(model, loader, Criterion(), ValidationSettings(Thresholds(0.6, 0.2), sweep=(0.5, 0.6)))
     alone = validate(model, loader, Criterion(), ValidationSettings(Thresholds(0.5, 0.2)))
     assert alone.sweep == {}
@@ -88,9 +97,40 @@ def test_the_sweep_is_the_score_at_that_threshold(rendered, small_checkpoint):
         assert np.array_equal(words[0], same[0])
         assert len(words[0]) > len(other[0])
     assert swept.sweep[0.6] == swept.detections
+    assert merge_validations([alone], 0.2).detections is alone.detections
+    assert merge_validations([alone], 0.2).evaluation == alone.evaluation
 
 
-def test_merging_scales_keeps_the_best_of_each_word():
+def test_a_stopped_validation_raises_and_restores_the_training_mode(loader, small_checkpoint):
+    network, _ = load_model(small_checkpoint)
+    network.train()
+    settings = ValidationSettings(Thresholds())
+    with StopRequest() as stop:
+        os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Stopped):
+            validate(network, loader, Criterion(), settings, stop)
+    assert network.training
+    several = settings._replace(ranks=TwoProcesses(world=2))
+    assert validate(network, loader, Criterion(), several, stop).evaluation.words > 0  # several processes go on
+    assert network.training
+
+
+class TwoProcesses(Ranks):
+    """The first of two processes, of which the other one has no frames."""
+
+    def sum(self, values: list[float]) -> list[float]:
+        return values
+
+
+def test_validation_without_a_readable_image_is_an_error(small_checkpoint):
+    problems = Problems()
+    problems.add("images unreadable, left out", "a.jpg")
+    network, _ = load_model(small_checkpoint)
+    with pytest.raises(UserError, match=r"none of the images could be read(.|\n)*a\.jpg"):
+        validate(network, [problems], Criterion(), ValidationSettings(Thresholds()))
+
+
+def test_merging_scales_keeps_the_best_detection_of_each_word():
     first = [(np.array([box(0, 0, 90, 30), box(0, 50, 90, 80)], float), np.array([0.9, 0.5]))]
     second = [(np.array([box(2, 0, 92, 30), box(200, 50, 290, 80)], float), np.array([0.8, 0.7]))]
     [(quads, scores)] = merge_detections([first, second], 0.2)
@@ -122,8 +162,8 @@ def test_worst_frames_first_and_names_escaped():
         hmean = 2 * matched / (words + detections) if matched else 0.0
         return FrameScore(name, name + ".jpg", Evaluation(0, 0, hmean, matched, words, detections))
 
-    scores = [frame("good", 3, 3, 3), frame("empty", 0, 0, 0), frame("half", 1, 2, 2), frame("bad", 0, 1, 0),
-              frame("worst", 0, 4, 2), frame("a<b>&#?", 1, 1, 2)]  # fmt: skip
+    counts = {"good": (3, 3, 3), "empty": (0, 0, 0), "half": (1, 2, 2), "bad": (0, 1, 0), "worst": (0, 4, 2)}
+    scores = [frame(name, *each) for name, each in (counts | {"a<b>&#?": (1, 1, 2)}).items()]
     order = [score.name for score in sorted(scores, key=FrameScore.badness)]
     assert order == ["worst", "bad", "half", "a<b>&#?", "good", "empty"]
     page = Links(render_page(scores, {"hmean": 0.5, "device": "<CPU>"}, "a < b"))
@@ -137,7 +177,7 @@ def test_colours():
     quads = np.array([box(22, 22, 92, 52), box(150, 80, 200, 110), box(24, 144, 86, 166)], float)
     picture = draw_detections(np.zeros((200, 240, 3), np.uint8), words, quads)
 
-    def near(pixel: np.ndarray, colour: tuple[int, int, int]) -> bool:  # edges are smooth
+    def near(pixel: np.ndarray, colour: tuple[int, int, int]) -> bool:  # edges are anti-aliased
         return np.abs(pixel.astype(int) - colour).max() < 60
 
     assert near(picture[35, 20], FOUND_WORD)

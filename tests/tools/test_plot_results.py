@@ -21,7 +21,7 @@ def test_curves_of_two_runs(tmp_path, run_script):
     assert picture.std() > 5
 
 
-def test_what_is_no_run(tmp_path, refuses):
+def test_a_folder_that_is_no_run(tmp_path, refuses):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (requirements-extra.txt)")
     refuses("tools.plot_curves", tmp_path, parts=["results.csv: No such file"])
     (tmp_path / "results.csv").write_text("a,b\n")
@@ -35,7 +35,7 @@ def test_missing_package_says_what_to_install(tmp_path, run_script):
     assert "pip install -r requirements-extra.txt" in done.stderr
 
 
-def test_an_epoch_stands_in_the_table_once(tmp_path):
+def test_an_epoch_is_in_the_table_once(tmp_path):
     write_run(tmp_path / "one", 2)
     table = tmp_path / "one" / "results.csv"
     row = {"epoch": 2, "lr": 1e-3, "train_loss": 1, "train_iou": 0.5, "hmean": 0.2}
