@@ -36,9 +36,9 @@ THRESHOLDS = SCORE_THRESHOLD, NMS_THRESHOLD
 
 def build_parser() -> Parser:
     parser = Parser(__doc__)
-    option(parser, "--pretrain-model", str, None, "CKPT", "checkpoint for the second table")
-    option(parser, "--test-folder-sample", str, None, "DIR", "annotated frames for the second table")
-    option(parser, "--short-side", whole_number(1), WholeFrame.short_side, "PX", "short side of these frames")
+    option(parser, "--pretrain-model CKPT", str, None, "checkpoint for the second table")
+    option(parser, "--test-folder-sample DIR", str, None, "annotated frames for the second table")
+    option(parser, "--short-side PX", whole_number(1), WholeFrame.short_side, "short side of these frames")
     return parser
 
 

@@ -66,17 +66,17 @@ def build_parser() -> Parser:
     parser.add_argument("checkpoints", type=named_checkpoint, nargs="*", metavar="NAME=CKPT[@P]", help=text)
     text = "detectors to compare with (default: all; without a name: none)"
     parser.add_argument("--others", nargs="*", choices=OTHERS, default=list(OTHERS), help=text)
-    option(parser, "--frames", whole_number(1), None, "N", "use the first N frames only")
-    option(parser, "--short-sides", whole_number(1), SHORT_SIDES, "PX", "of the frames, in pixels", nargs="+")
+    option(parser, "--frames N", whole_number(1), None, "use the first N frames only")
+    option(parser, "--short-sides PX", whole_number(1), SHORT_SIDES, "of the frames, in pixels", nargs="+")
     threads = [count for count in THREADS if count <= available_cores()]
-    option(parser, "--threads", whole_number(1), threads, "N", "threads that times are measured with", nargs="+")
+    option(parser, "--threads N", whole_number(1), threads, "threads that times are measured with", nargs="+")
     parts = parser.add_mutually_exclusive_group()
     flag(parts, "--no-times", "measure hmean and sizes only")
     flag(parts, "--times-only", "measure times and sizes only")
     text = "read the hmean of the other detectors from an earlier --json file"
-    option(parser, "--reuse", nonempty_path, None, "FILE", text)
-    option(parser, "--json", nonempty_path, None, "FILE", "write all figures to this file, after each detector")
-    option(parser, "--markdown", nonempty_path, None, "FILE", "write the tables to this file")
+    option(parser, "--reuse FILE", nonempty_path, None, text)
+    option(parser, "--json FILE", nonempty_path, None, "write all figures to this file, after each detector")
+    option(parser, "--markdown FILE", nonempty_path, None, "write the tables to this file")
     return parser
 
 

@@ -90,7 +90,7 @@ class Run(NamedTuple):
 def build_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("checkouts", type=Path, nargs="+", metavar="CHECKOUT", help="folders with the code to compare")
-    option(parser, "--folder", Path, Path("/tmp/digests"), "DIR", "folder for the data and the results")
+    option(parser, "--folder DIR", Path, Path("/tmp/digests"), "folder for the data and the results")
     return parser
 
 

@@ -25,11 +25,11 @@ ZOOM = 2
 
 def build_parser() -> Parser:
     parser = Parser(__doc__)
-    option(parser, "--pretrain-model", str, None, "CKPT", "the detector's checkpoint", required=True)
-    option(parser, "--test-folder-sample", str, None, "DIR", "annotated frames", required=True)
-    option(parser, "--short-side", whole_number(1), 280, "PX", "short side of the network's input")
-    option(parser, "--frames", whole_number(0), [0, 10, 20], "N", "indices of test frames", nargs="+")
-    option(parser, "--output-dir", Path, Path("docs"), "DIR", "folder for the pictures")
+    option(parser, "--pretrain-model CKPT", str, None, "the detector's checkpoint", required=True)
+    option(parser, "--test-folder-sample DIR", str, None, "annotated frames", required=True)
+    option(parser, "--short-side PX", whole_number(1), 280, "short side of the network's input")
+    option(parser, "--frames N", whole_number(0), [0, 10, 20], "indices of test frames", nargs="+")
+    option(parser, "--output-dir DIR", Path, Path("docs"), "folder for the pictures")
     return parser
 
 

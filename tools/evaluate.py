@@ -25,8 +25,8 @@ from utils.options.parser import Parser, flag, option
 
 def build_parser() -> Parser:
     parser = Parser(__doc__)
-    option(parser, "--gt", Path, None, "DIR|ZIP", "the ground truth", required=True)
-    option(parser, "--results", Path, None, "DIR|ZIP", "the detector's results", required=True)
+    option(parser, "--gt DIR|ZIP", Path, None, "the ground truth", required=True)
+    option(parser, "--results DIR|ZIP", Path, None, "the detector's results", required=True)
     flag(parser, "--json", "print only precision, recall and hmean, as JSON in full precision")
     return parser
 

@@ -58,7 +58,7 @@ def draw_curves(folders: list[Path], path: Path) -> None:
 def build_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("folders", nargs="+", type=Path, metavar="OUT", help="--save-dir of a run")
-    option(parser, "--to", Path, Path("curves.png"), "PNG", "the picture to write")
+    option(parser, "--to PNG", Path, Path("curves.png"), "the picture to write")
     return parser
 
 

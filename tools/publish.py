@@ -45,7 +45,7 @@ def build_parser() -> Parser:
     parser.add_argument("source", type=nonempty_path, metavar="CKPT", help="the checkpoint to publish")
     parser.add_argument("destination", type=nonempty_path, metavar="FILE", help="the file to write")
     text = "lowest probability of a text cell that is best for the checkpoint; it becomes the default threshold"
-    option(parser, "--score-threshold", number(0.001, 0.999), SCORE_THRESHOLD, "P", text)
+    option(parser, "--score-threshold P", number(0.001, 0.999), SCORE_THRESHOLD, text)
     return parser
 
 

@@ -11,19 +11,19 @@ def add_detecting_options(parser: Parser) -> None:
     """Add the inputs and options of `detect.py` in named groups."""
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder, glob, video, or number of a camera")
     text = "the checkpoint, original or pruned"
-    option(parser, "--pretrain-model", nonempty_text, None, "CKPT", text, required=True)
+    option(parser, "--pretrain-model CKPT", nonempty_text, None, text, required=True)
     add_output_options(parser.add_argument_group("output"))
     detection = parser.add_argument_group("detection")
     add_detection_options(detection, "--short-side")
     text = "detect in every Nth frame of a video; the frames between keep its words"
-    option(detection, "--every", whole_number(1), 1, "N", text)
+    option(detection, "--every N", whole_number(1), 1, text)
     machine = parser.add_argument_group("machine")
-    option(machine, "--threads", whole_number(1), None, "N", "threads on the CPU (default: one per core)")
+    option(machine, "--threads N", whole_number(1), None, "threads on the CPU (default: one per core)")
     add_machine_options(machine, workers=False)
 
 
 def add_output_options(group) -> None:
-    option(group, "--output-dir", nonempty_path, None, "DIR", "folder for the results", required=True)
+    option(group, "--output-dir DIR", nonempty_path, None, "folder for the results", required=True)
     text = "res_*.txt as ICDAR's, the same with a score after each quad, or detections.jsonl"
-    option(group, "--format", str, "txt", None, text, choices=FORMATS)
+    option(group, "--format", str, "txt", text, choices=FORMATS)
     flag(group, "--no-pictures", "write neither pictures nor videos")

@@ -16,20 +16,20 @@ def add_testing_options(parser: Parser) -> None:
 
 def add_frame_options(group) -> None:
     text = "annotated frames, in one of the layouts of docs/data.md; the test frames are used"
-    option(group, "--test-folder-sample", nonempty_text, None, "DIR", text, required=True)
+    option(group, "--test-folder-sample DIR", nonempty_text, None, text, required=True)
     add_cache_option(group)
-    option(group, "--batch-size", whole_number(1), 1, "N", "frames in a batch")
+    option(group, "--batch-size N", whole_number(1), 1, "frames in a batch")
     text = "accepted and ignored, so that a training command line can be reused"
-    option(group, "--batches-before-train", whole_number(1), 1, "N", text)
+    option(group, "--batches-before-train N", whole_number(1), 1, text)
 
 
 def add_network_options(group) -> None:
-    option(group, "--pretrain-model", nonempty_text, None, "CKPT", "the checkpoint to measure", required=True)
+    option(group, "--pretrain-model CKPT", nonempty_text, None, "the checkpoint to measure", required=True)
     flag(group, "--prune", "the checkpoint is a pruned network")
 
 
 def add_measurement_options(group) -> None:
     flag(group, "--sweep", "also measure at other score thresholds, on the same maps, and print the best one")
     text = "also detect at these short sides and merge all words (without values: at 0.7 and 1.4 times the main one)"
-    option(group, "--multi-scale", whole_number(1), None, "PX", text, nargs="*")
-    option(group, "--output-dir", nonempty_path, None, "DIR", "folder for the pictures, res_*.txt and metrics.json")
+    option(group, "--multi-scale PX", whole_number(1), None, text, nargs="*")
+    option(group, "--output-dir DIR", nonempty_path, None, "folder for the pictures, res_*.txt and metrics.json")
