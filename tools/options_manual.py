@@ -8,6 +8,7 @@ Every script and every module of `tools` has `build_parser() -> Parser`, which t
 
 import argparse
 import importlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +24,7 @@ INTRODUCTION = """\
 # Options
 
 All options of the scripts and tools. `python3 -m tools.options_manual > docs/options.md` generates this page from their
-parsers; do not edit it. An empty default means that the option is off, or that the meaning names the default."""
-
-_DEFAULT = " (default %(default)s)"
+parsers; do not edit it. Without a default, an option is off."""
 
 
 def command_modules() -> list[str]:
@@ -66,9 +65,16 @@ def make_row(action: argparse.Action) -> str:
     """A table row: names and placeholders of the values, meaning, default."""
     names = ", ".join(f"`{' '.join([name, *values_of(action)])}`" for name in action.option_strings)
     names = names or f"`{' '.join(values_of(action))}`"
-    meaning = (action.help or "").replace(_DEFAULT, "").replace(_DEFAULT.strip(), "").replace("%%", "%")
-    cells = [names, capitalised(meaning), default_of(action)]
+    meaning, described = split_default(action.help or "")
+    cells = [names, capitalised(meaning), default_of(action) or described]
     return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def split_default(text: str) -> tuple[str, str]:
+    """A help text without its "(default ...)", and the default that it describes in words, or ""."""
+    text = text.replace(" (default %(default)s)", "").replace("%%", "%")
+    found = re.search(r" \(default:? ([^()]*)\)", text)
+    return (text.replace(found[0], ""), found[1]) if found else (text, "")
 
 
 def values_of(action: argparse.Action) -> Iterator[str]:

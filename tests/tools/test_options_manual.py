@@ -16,6 +16,8 @@ def test_a_row_has_names_values_meaning_and_default():
     option(parser, "--scope", str, "layer", "where to remove", choices=("layer", "global"))
     parser.add_argument("--scales", nargs="*", metavar="PX", help="short sides")
     option(parser, "--out DIR", str, None, "folder, at most 20 %% full", required=True)
+    option(parser, "--frames N", whole_number(0), None, "frames to read (default: all (at most 9)); 0: none")
+    option(parser, "--steps N", whole_number(0), None, "steps (default 200); 0: none")
     flag(parser, "--val", "validate")
     assert rows(parser) == [
         "| `INPUT ...` | Image or folder | required |",
@@ -24,5 +26,7 @@ def test_a_row_has_names_values_meaning_and_default():
         "| `--scope layer\\|global` | Where to remove | layer |",
         "| `--scales [PX ...]` | Short sides |  |",
         "| `--out DIR` | Folder, at most 20 % full | required |",
+        "| `--frames N` | Frames to read (default: all (at most 9)); 0: none |  |",
+        "| `--steps N` | Steps; 0: none | 200 |",
         "| `--val` | Validate |  |",
     ]

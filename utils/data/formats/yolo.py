@@ -2,7 +2,7 @@
 
 `images/train/a.jpg` has `labels/train/a.txt` (or `train/images/a.jpg` has `train/labels/a.txt`). Lines of five numbers
 (class and an upright box: centre, width, height) and polygons are read, too. The format has no texts and no
-don't-cares; a class named ignore or dontcare in the data set's YAML file stands for the latter. By Ultralytics' rules
+don't-cares; a class named ignore or dontcare in the data set's YAML file means the latter. By Ultralytics' rules
 an image without a label file is one without words.
 """
 
