@@ -1,7 +1,9 @@
 """Errors that the user can correct: one line, exit code 2, no traceback."""
 
 import errno
+import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -12,8 +14,29 @@ _NOT_PERMITTED = {errno.EACCES, errno.EROFS, errno.EPERM}
 _WRONG_PATH = {errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ENOENT, errno.ELOOP}
 
 
+_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
+
+
 class UserError(Exception):
     """An input that cannot be used. The message names the file, the value and the cure."""
+
+    def __str__(self) -> str:
+        return "\n".join(map(printable, super().__str__().split("\n")))
+
+
+def printable(text: object) -> str:
+    """Return the text with control characters as escapes (`\\x1b`): names of files cannot command the terminal.
+
+    So are line breaks, marks that change the direction of writing, and the bytes of names that are not UTF-8.
+    """
+    return _UNPRINTABLE.sub(_escape, str(text))
+
+
+def _escape(found: re.Match) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # how Python holds a byte of a name that is not UTF-8
+        code -= 0xDC00
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def run_script(main: Callable[[], None]) -> None:
@@ -23,6 +46,9 @@ def run_script(main: Callable[[], None]) -> None:
     a closed output pipe (`... | head`) with 141, as in shell tools. Any other exception is a bug and keeps its
     traceback.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a letter shows its code
+            stream.reconfigure(errors="backslashreplace")
     try:
         main()
         sys.stdout.flush()
@@ -44,5 +70,5 @@ def run_script(main: Callable[[], None]) -> None:
 def fail(message: str) -> NoReturn:
     """Print one line and exit with 2. Of several processes, only the first prints."""
     if os.environ.get("RANK", "0") == "0":
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {UserError(message)}", file=sys.stderr)
     sys.exit(2)

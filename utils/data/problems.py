@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from utils.errors import printable
+
 
 class Problems:
     """Counts by kind, each with its first example; they add up over files and worker processes."""
@@ -44,4 +46,6 @@ class Problems:
         return bool(self._found)
 
     def __str__(self) -> str:
-        return "\n".join(f"  {count} {kind} (e.g. {example})" for kind, (count, example) in self._found.items())
+        return "\n".join(
+            f"  {count} {kind} (e.g. {printable(example)})" for kind, (count, example) in self._found.items()
+        )

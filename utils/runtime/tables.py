@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 
+from utils.errors import printable
+
 
 def format_table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
     """Lines of aligned columns under a header, which is the first row.
 
     The first `words` columns are aligned to the left, the others, which hold numbers, to the right.
     """
+    rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = [
         "  ".join(
