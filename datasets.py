@@ -20,6 +20,7 @@ from utils.data.annotation_index import read_synthtext
 from utils.data.annotations import Annotations, Words, inside_image
 from utils.data.augmentation import TrainTransform, Transform, WholeFrame
 from utils.data.frames import Frame, FrameDataset, FrameInfo
+from utils.data.image_types import ReadOptions
 from utils.data.images import read_picture
 from utils.data.layouts import SampleFolder, is_synthtext, open_sample
 from utils.data.loading import Batch, EpochSampler, collate, make_loader
@@ -52,7 +53,8 @@ class TextDataset(FrameDataset):
 
     annotations: images and words. train: selects the default transform. indices: positions in `annotations` of the
     images that belong to the dataset; None: all. transform: None is `TrainTransform()` or, for validation,
-    `WholeFrame()`. draw: images that an epoch draws; None: all.
+    `WholeFrame()`. draw: images that an epoch draws; None: all. reading: the fields of
+    `utils.data.image_types.ReadOptions` (`max_pixels`, `background`), by keyword.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class TextDataset(FrameDataset):
         indices: np.ndarray | None = None,
         transform: Transform | None = None,
         draw: int | None = None,
+        **reading,
     ):
         if draw is not None and draw < 1:
             raise UserError(f"images in an epoch: {draw}; expected 1 or more")
-        self.annotations = annotations
-        self.indices = annotations.usable(np.arange(len(annotations)) if indices is None else indices)
+        self.annotations, self.reading = annotations, ReadOptions(**reading)
+        chosen = np.arange(len(annotations)) if indices is None else indices
+        self.indices = annotations.usable(chosen, self.reading)
         self.transform: Transform = transform or (TrainTransform() if train else WholeFrame())
         self.draw = draw
 
@@ -79,7 +83,7 @@ class TextDataset(FrameDataset):
             raise IndexError(f"image {index} of {len(self)}")
         position = self.indices[index]
         path, words, problems = self.annotations.path(position), self.annotations.words(position), Problems()
-        picture = read_picture(path, self.transform.shrinkage)
+        picture = read_picture(path, self.transform.shrinkage, self.reading)
         inside = inside_image(words, *picture.size)
         if not inside.all():
             problems.add("words outside their image, left out", str(path), int((~inside).sum()))
@@ -87,7 +91,7 @@ class TextDataset(FrameDataset):
         rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
         readable = words.quads[~words.ignored]
         image, matrix, size = self.transform(picture.image, rng, picture.size, picture.reduced, readable)
-        return Frame(image, FrameInfo(path, words, matrix, size, index % len(self)), problems)
+        return Frame(image, FrameInfo(path, words, matrix, size, index % len(self), self.reading), problems)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
         """Indices of the images of one epoch, in random order, without repetition."""
@@ -225,7 +229,7 @@ def open_dataset(
     and format), several of either, or None. train: the training images; False: SynthText's validation images and the
     samples' test frames. draw: images of SynthText that an epoch draws. sample_ratio: how many times an epoch draws
     each frame of the plain folders. options: `transform` (such as `utils.data.augmentation.WholeFrame(short_side)`) and
-    `cache_dir`, for all. Raises `UserError`.
+    `cache_dir`, `max_pixels`, `background`, for all. Raises `UserError`.
     """
     folders = sample_folders(sample, sample_ratio)
     if synthtext and not folders:

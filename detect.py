@@ -34,6 +34,7 @@ from utils.evaluation.drawing import draw_quads
 from utils.evaluation.result_files import write_results
 from utils.options.detecting import add_detecting_options
 from utils.options.parser import Parser
+from utils.options.reading import read_options
 from utils.runtime.device import choose_device, describe_device
 
 __all__ = ["Detector", "load_detector"]
@@ -67,6 +68,7 @@ def main(args: argparse.Namespace) -> None:
         nms_threshold=args.nms_threshold,
         device=device,
     )
+    detector.reading = read_options(args)
     args.output_dir.mkdir(parents=True, exist_ok=True)
     print(f"device  {describe_device(device, args.ngpus)}")
     output = ResultFolder(args.output_dir, args.format, not args.no_pictures)
@@ -157,7 +159,7 @@ def natural_order(path: Path) -> list:
 
 def detect_picture(path: Path, detector: Detector, output: ResultFolder) -> None:
     """Write a picture's words, and the picture with its words. Raises `UnreadableImage`."""
-    image = read_image(path)
+    image = read_image(path, detector.reading)
     quads, scores = detector.detect(image)
     name = output.unique_name(path)
     output.write(name, path, None, quads, scores)
@@ -175,7 +177,7 @@ def detect_video(source: Path | int, detector: Detector, output: ResultFolder, e
     An unreadable frame is counted, and the frame before it is written in its place. Ctrl-C ends a camera. Raises
     `UnreadableVideo` if no frame can be read.
     """
-    with VideoReader(source) as reader, contextlib.ExitStack() as stack:
+    with VideoReader(source, detector.reading.max_pixels) as reader, contextlib.ExitStack() as stack:
         name = output.unique_name(source)
         writer = stack.enter_context(VideoWriter(output.folder / f"det_{name}.mp4", reader.rate))
         bar = stack.enter_context(tqdm(total=reader.count, desc=name, unit="frame", leave=False, disable=None))

@@ -91,7 +91,8 @@ def read_frames(frames: TrainingFrames | None) -> list[Batch]:
     """Batches of the training frames to measure on; [] without any. Raises `UserError` if none can be read."""
     if not frames:
         return []
-    dataset = open_dataset(*frames.folders, train=True, transform=frames.transform, cache_dir=frames.cache_dir)
+    options = {"cache_dir": frames.cache_dir, **frames.reading._asdict()}
+    dataset = open_dataset(*frames.folders, train=True, transform=frames.transform, **options)
     if dataset.problems:
         print(f"training data, left out or repaired:\n{dataset.problems}")
     loader = make_loader(dataset, EpochSampler(dataset, frames.seed), frames.batch_size, 0)
@@ -107,7 +108,8 @@ def read_frames(frames: TrainingFrames | None) -> list[Batch]:
 def open_test_frames(settings: AccuracySettings) -> DataLoader:
     """A loader of the test frames, one at a time."""
     transform = WholeFrame(settings.short_side)
-    dataset = open_dataset(None, settings.folder, train=False, transform=transform, cache_dir=settings.cache_dir)
+    options = {"cache_dir": settings.cache_dir, **settings.reading._asdict()}
+    dataset = open_dataset(None, settings.folder, train=False, transform=transform, **options)
     if dataset.problems:
         print(f"test data, left out or repaired:\n{dataset.problems}")
     return make_loader(dataset, EpochSampler(dataset), 1, 0)

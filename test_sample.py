@@ -35,6 +35,7 @@ from utils.maps import padded_size
 from utils.network.base import TextNetwork
 from utils.network.cost import count_macs, count_parameters, describe_cost, milliseconds_per_frame
 from utils.options.parser import Parser
+from utils.options.reading import read_options
 from utils.options.testing import add_testing_options
 from utils.runtime.device import choose_device, count_workers, describe_device
 
@@ -69,8 +70,9 @@ def main(args: argparse.Namespace) -> None:
 
     sides = all_short_sides(args.short_side, args.multi_scale)
     transforms = [WholeFrame(side) for side in sides]
+    reading = read_options(args)._asdict()
     datasets = [
-        open_dataset(None, args.test_folder_sample, False, transform=transform, cache_dir=args.cache_dir)
+        open_dataset(None, args.test_folder_sample, False, transform=transform, cache_dir=args.cache_dir, **reading)
         for transform in transforms
     ]
     if datasets[0].problems:
@@ -91,6 +93,7 @@ def main(args: argparse.Namespace) -> None:
     curve = {threshold: evaluate_frames(result.frames, found) for threshold, found in result.sweep.items()}
 
     detector = Detector(network, args.short_side, *thresholds, device)
+    detector.reading = read_options(args)
     timing = time_stages(detector, [frame.path for frame in result.frames], args.batch_size)
     size = padded_size(*result.frames[0].size)
     print(f"network    {'pruned' if network.pruned else 'original'}, {describe_cost(network, *size)}")

@@ -48,6 +48,7 @@ from utils.evaluation.validation import Validation, ValidationSettings, validate
 from utils.network.channels import read_plan, uniform_plan
 from utils.network.cost import describe_cost
 from utils.network.parameter_groups import optimizer_groups
+from utils.options.reading import read_options
 from utils.options.training import KEPT_ON_RESUME, PATIENCE, WARMUP_STEPS, parse_args, resume_line
 from utils.runtime.device import choose_device, count_workers, cpu_multiplies_bf16, describe_device
 from utils.runtime.distributed import Ranks, launch
@@ -346,9 +347,9 @@ def build_loaders(args: argparse.Namespace, device: torch.device, ranks: Ranks) 
     parts = [(True, args.syn_train_size, transform, args.sample_ratio)]
     if args.val:
         parts.append((False, args.syn_val_size, WholeFrame(args.val_short_side), 1.0))
-    loaders = []
+    loaders, options = [], {"cache_dir": args.cache_dir, **read_options(args)._asdict()}
     for train, draw, view, ratio in parts:
-        dataset = open_dataset(*folders, train, draw=draw, transform=view, sample_ratio=ratio, cache_dir=args.cache_dir)
+        dataset = open_dataset(*folders, train, draw=draw, transform=view, sample_ratio=ratio, **options)
         if dataset.problems:
             ranks.print(f"{'training' if train else 'validation'} data, left out or repaired:\n{dataset.problems}")
         sampler = EpochSampler(dataset, args.seed, rank=ranks.rank, world=ranks.world, even=train)

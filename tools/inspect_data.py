@@ -25,6 +25,7 @@ from utils.geometry import min_area_rectangles
 from utils.maps import Target
 from utils.options.machine import add_cache_option
 from utils.options.parser import Parser, flag, nonempty_path, option, whole_number
+from utils.options.reading import add_reading_options, read_options
 from utils.options.view import add_view_options, train_transform
 
 PERCENTILES = 1, 10, 50, 90, 99
@@ -136,13 +137,15 @@ def build_parser() -> Parser:
     option(parser, "--samples N", whole_number(1), 16, "images to read")
     option(parser, "--seed N", whole_number(0), 0, "of the choice of images and of their crops")
     add_cache_option(parser)
+    add_reading_options(parser)
     add_view_options(parser.add_argument_group("training crops (pixels, degrees)"))
     return parser
 
 
 def main() -> None:
     args = build_parser().parse_args()
-    dataset = open_folder(args.folder, not args.test, transform=train_transform(args), cache_dir=args.cache_dir)
+    transform, reading = train_transform(args), read_options(args)._asdict()
+    dataset = open_folder(args.folder, not args.test, transform=transform, cache_dir=args.cache_dir, **reading)
     problems = Problems.together([dataset.problems])
     usable, unreadable = len(dataset), problems.count("images unreadable, left out")
     print(describe(dataset.annotations))

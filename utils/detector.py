@@ -17,6 +17,7 @@ import torch
 
 from utils.checkpoint import load_model
 from utils.data.augmentation import NetworkInput, WholeFrame, invert, pad, transform_points
+from utils.data.image_types import ReadOptions
 from utils.data.images import read_image
 from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, Thresholds, decode
 from utils.errors import UserError
@@ -56,6 +57,8 @@ class Detector:
         self.transform = WholeFrame(short_side)
         self.thresholds = Thresholds(score_threshold, nms_threshold)
         self.device = torch.device(device)
+        self.reading = ReadOptions()
+        """How picture files are read; it may be replaced."""
         self.network = for_inference(network, self.device)
 
     def detect(self, image: np.ndarray | str | Path) -> tuple[np.ndarray, np.ndarray]:
@@ -70,7 +73,7 @@ class Detector:
 
     def detect_batch(self, images: Sequence[np.ndarray | str | Path]) -> list[tuple[np.ndarray, np.ndarray]]:
         """As `detect`, for several images of any sizes in one forward pass."""
-        inputs = [self.transform(as_rgb(image)) for image in images]
+        inputs = [self.transform(as_rgb(image, self.reading)) for image in images]
         return words_in_frames(self.predict(inputs), inputs, self.thresholds)
 
     @torch.inference_mode()
@@ -86,10 +89,13 @@ def load_detector(path: str | Path, **options) -> Detector:
     return Detector(load_model(path)[0], **options)
 
 
-def as_rgb(image: np.ndarray | str | Path) -> np.ndarray:
+def as_rgb(
+    image: np.ndarray | str | Path,
+    reading: ReadOptions = ReadOptions(),  # noqa: B008 (immutable)
+) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a picture file, or of a uint8 array (H, W, 3) or (H, W)."""
     if isinstance(image, str | Path):
-        return read_image(image)
+        return read_image(image, reading)
     image = np.asarray(image)
     if image.ndim == 2:
         image = np.stack([image] * 3, 2)

@@ -15,6 +15,7 @@ import numpy as np
 from utils.data.formats import txt
 from utils.data.formats.entries import DONT_CARE, Entry, Malformed
 from utils.data.formats.folder import natural_order
+from utils.data.image_types import ReadOptions
 from utils.data.images import IMAGE_SUFFIXES, image_problem
 from utils.data.problems import Problems
 from utils.errors import UserError
@@ -113,7 +114,13 @@ class Annotations:
         span = slice(self.offsets[index], self.offsets[index + 1])
         return Words(self.quads[span], self.ignored[span])
 
-    def usable(self, indices: np.ndarray, at_most: int = 20_000, sample: int = 1_000) -> np.ndarray:
+    def usable(
+        self,
+        indices: np.ndarray,
+        reading: ReadOptions = ReadOptions(),  # noqa: B008 (immutable)
+        at_most: int = 20_000,
+        sample: int = 1_000,
+    ) -> np.ndarray:
         """Those of the images whose files are complete, judged by their first and last bytes. Raises `UserError`.
 
         Of more than `at_most` images only `sample`, evenly spread, are checked; the loader leaves out and counts
@@ -125,7 +132,7 @@ class Annotations:
         broken = []
         for position in checked:
             path = self.path(indices[position])
-            if problem := image_problem(path):
+            if problem := image_problem(path, reading):
                 broken.append(position)
                 self.problems.add("images unreadable, left out", f"{path}: {problem}")
         if len(broken) == len(checked):

@@ -9,6 +9,8 @@ from torch.utils.data import Dataset
 
 from utils.data.annotations import Words
 from utils.data.augmentation import transform_points
+from utils.data.image_types import ReadOptions
+from utils.data.images import read_image
 from utils.data.problems import Problems
 from utils.data.targets import encode
 from utils.maps import Target
@@ -27,6 +29,12 @@ class FrameInfo(NamedTuple):
     """(height, width) of the picture inside the input; the rest, right and below, is padding."""
     dataset_index: int
     """Index of the image in the dataset that was asked for it."""
+    reading: ReadOptions = ReadOptions()
+    """How the file was read."""
+
+    def picture(self) -> np.ndarray:
+        """The file's picture, (H, W, 3) uint8 RGB. Raises `utils.data.images.UnreadableImage`."""
+        return read_image(self.path, self.reading)
 
     def words_in_input(self) -> Words:
         """The words in the input's pixels."""

@@ -10,7 +10,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.data.frames import FrameInfo
-from utils.data.images import read_image, write_image
+from utils.data.images import write_image
 from utils.evaluation.drawing import (
     DONT_CARE_COLOUR,
     FALSE_ALARM,
@@ -86,7 +86,7 @@ def write_report(
         found = int((~matching.ignored_detections).sum())
         words = int((~np.asarray(frame.words.ignored)).sum())
         picture = f"{frame.path.stem}.jpg"
-        write_image(folder / picture, draw_detections(read_image(frame.path), frame.words, quads, matching))
+        write_image(folder / picture, draw_detections(frame.picture(), frame.words, quads, matching))
         scores.append(FrameScore(frame.path.name, picture, Evaluation.from_counts(len(matching.pairs), words, found)))
     page = render_page(sorted(scores, key=FrameScore.badness), metrics, tables)
     (folder / "index.html").write_text(page, encoding="utf-8")

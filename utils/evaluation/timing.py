@@ -44,7 +44,7 @@ def time_stages(
     start = time.perf_counter()
     while len(stages) < batches + 2 and (len(stages) < 7 or time.perf_counter() - start < seconds):
         clock = [time.perf_counter()]
-        images = [read_image(path) for path in itertools.islice(endless, batch_size)]
+        images = [read_image(path, detector.reading) for path in itertools.islice(endless, batch_size)]
         clock.append(time.perf_counter())
         inputs = [detector.transform(image) for image in images]
         clock.append(time.perf_counter())

@@ -2,6 +2,7 @@
 
 from utils.options.machine import add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, option, whole_number
+from utils.options.reading import add_reading_options
 from utils.options.view import add_detection_options
 
 FORMATS = "txt", "txt-scores", "jsonl"
@@ -17,6 +18,7 @@ def add_detecting_options(parser: Parser) -> None:
     add_detection_options(detection, "--short-side")
     text = "detect in every Nth frame of a video; the frames between keep its words"
     option(detection, "--every N", whole_number(1), 1, text)
+    add_reading_options(parser.add_argument_group("pictures"))
     machine = parser.add_argument_group("machine")
     option(machine, "--threads N", whole_number(1), None, "threads on the CPU (default: one per core)")
     add_machine_options(machine, workers=False)

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from utils.options.machine import add_cache_option
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
+from utils.options.reading import add_reading_options
 from utils.options.training import parse_args as parse_training_line
 from utils.options.view import add_detection_options, add_view_options
 from utils.pruning.compensation import REPLACEMENTS
@@ -85,6 +86,7 @@ def _add_frame_options(group) -> None:
     option(group, "--batch-size", whole_number(2), 8, "N", "frames in a batch")
     add_view_options(group)
     add_cache_option(group)
+    add_reading_options(group)
 
 
 def _add_report_options(group) -> None:
@@ -167,7 +169,7 @@ def _check_frames_in_use(parser: Parser, args: argparse.Namespace, given: set[st
     if not (args.train_folder_syn or args.train_folder_sample):
         if args.analyse:
             parser.error("--analyse measures on frames: give --train-folder-sample or similar, or --test-folder-sample")
-        _refuse(parser, given, ("cache_dir",), "has no effect without a dataset")
+        _refuse(parser, given, ("cache_dir", "max_pixels", "background"), "has no effect without a dataset")
 
 
 def _refuse(parser: Parser, given: set[str], names: Iterable[str], reason: str) -> None:

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from utils.data.augmentation import TrainTransform
+from utils.data.image_types import ReadOptions
 from utils.decode import Thresholds
 from utils.network.channels import read_plan
 from utils.options.parser import Parser
 from utils.options.pruning import ACTIONS, FRAMES, SPARSITY, check_line, dashed
+from utils.options.reading import read_options
 from utils.options.view import train_transform
 from utils.pruning.network_pruning import Method
 from utils.pruning.selection import Rules
@@ -29,6 +31,7 @@ class TrainingFrames:
     batch_size: int
     cache_dir: str | None = None
     seed: int = 0
+    reading: ReadOptions = ReadOptions()
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class AccuracySettings:
     short_side: int
     thresholds: Thresholds
     cache_dir: str | None = None
+    reading: ReadOptions = ReadOptions()
 
 
 @dataclass(frozen=True)
@@ -118,14 +122,16 @@ def build_request(args: argparse.Namespace, given: set[str], training_line: list
 def training_frames(args: argparse.Namespace, count: int) -> TrainingFrames:
     """The training frames that the options about folders, view and batches ask for."""
     folders = args.train_folder_syn, args.train_folder_sample
-    return TrainingFrames(folders, train_transform(args), count, args.batch_size, args.cache_dir, args.seed)
+    transform, reading = train_transform(args), read_options(args)
+    return TrainingFrames(folders, transform, count, args.batch_size, args.cache_dir, args.seed, reading)
 
 
 def _accuracy_settings(args: argparse.Namespace) -> AccuracySettings | None:
     if not args.test_folder_sample:
         return None
     thresholds = Thresholds(args.score_threshold, args.nms_threshold)
-    return AccuracySettings(args.test_folder_sample, args.val_short_side, thresholds, args.cache_dir)
+    folder, side = args.test_folder_sample, args.val_short_side
+    return AccuracySettings(folder, side, thresholds, args.cache_dir, read_options(args))
 
 
 def _target(action: str, args: argparse.Namespace) -> PruningTarget | None:

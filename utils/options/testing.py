@@ -2,6 +2,7 @@
 
 from utils.options.machine import add_cache_option, add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, option, whole_number
+from utils.options.reading import add_reading_options
 from utils.options.view import add_detection_options
 
 
@@ -18,6 +19,7 @@ def add_frame_options(group) -> None:
     text = "annotated frames, in one of the layouts of docs/data.md; the test frames are used"
     option(group, "--test-folder-sample DIR", nonempty_text, None, text, required=True)
     add_cache_option(group)
+    add_reading_options(group)
     option(group, "--batch-size N", whole_number(1), 1, "frames in a batch")
     text = "accepted and ignored, so that a training command line can be reused"
     option(group, "--batches-before-train N", whole_number(1), 1, text)

@@ -9,6 +9,7 @@ import torch
 from utils.data.augmentation import TrainTransform
 from utils.options.machine import add_cache_option, add_machine_options
 from utils.options.parser import Parser, flag, given_path, given_text, number, option, whole_number
+from utils.options.reading import add_reading_options
 from utils.options.view import add_detection_options
 
 PATIENCE, WARMUP_STEPS = 3, 200
@@ -34,6 +35,7 @@ def parse_args(arguments: list[str] | None = None, description: str = "") -> arg
         "how many times an epoch draws each sample frame; 0.5: a random half",
     )
     add_cache_option(data)
+    add_reading_options(data)
 
     view = parser.add_argument_group("what the network sees (pixels, degrees)")
     option(
