@@ -15,8 +15,12 @@ import scipy.io
 
 from utils.data.mat_cell_writer import CellValue, write_cell_arrays
 from utils.data.mat_cells import Cell, Damaged, OddLayout, find_variables, read_cells
+from utils.data.mat_nesting import check_nesting
 from utils.errors import UserError
 from utils.runtime.files import atomic_file
+from utils.runtime.inputs import foreign_type, open_regular
+
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 Columns = dict[str, tuple[int, Iterator[Cell]]]
 """By a variable's name: how many cells it has, and the cells."""
@@ -39,6 +43,7 @@ def read_columns(file: Path, names: tuple[str, ...]) -> Columns:
 
     Raises `UserError` where they differ in the number of cells, and `Damaged`, now or when the cells are read.
     """
+    _refuse_foreign(file)
     try:
         variables = find_variables(file, set(names))
         _require(variables)
@@ -54,6 +59,7 @@ def read_columns(file: Path, names: tuple[str, ...]) -> Columns:
 
 def _load_columns(file: Path, names: tuple[str, ...]) -> Columns:
     """As `read_columns`, by SciPy, which reads more kinds of files: big-endian, version 4, variables without cells."""
+    check_nesting(file, set(names))
     try:
         contents = scipy.io.loadmat(file, variable_names=names)
     except Exception as error:  # SciPy raises whatever a damaged byte leads to
@@ -61,6 +67,19 @@ def _load_columns(file: Path, names: tuple[str, ...]) -> Columns:
     columns = {name: contents[name] for name in names if name in contents}
     _require(columns)
     return {name: (values.size, map(_cell_of_array, values.flat)) for name, values in columns.items()}
+
+
+def _refuse_foreign(file: Path) -> None:
+    """Raise `UserError` for a file that is known to be something else, with the cure."""
+    with open_regular(file) as handle:
+        head = handle.read(1024)
+    if head.startswith((_HDF5, b"MATLAB 7.3")) or head[512:].startswith(_HDF5):
+        raise UserError(
+            f"{file}: a MATLAB v7.3 (HDF5) file; load it in MATLAB and write it in version 7: "
+            "save('gt.mat', 'imnames', 'wordBB', 'charBB', 'txt', '-v7')"
+        )
+    if foreign := foreign_type(head[:64]):
+        raise UserError(f"{file}: {foreign}; expected SynthText's gt.mat, a MATLAB v5 file")
 
 
 def _require(found: dict) -> None:

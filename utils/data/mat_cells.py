@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.runtime.inputs import open_regular
+
 _HEADER_BYTES = 128
 _CHUNK_BYTES = 1 << 20
 MAX_CELL_BYTES = 1 << 26
@@ -62,7 +64,7 @@ def find_variables(path: Path, wanted: set[str]) -> dict[str, Variable]:
     """
     found: dict[str, Variable] = {}
     size = path.stat().st_size
-    with open(path, "rb") as file:
+    with open_regular(path) as file:
         header = file.read(_HEADER_BYTES)
         if len(header) < _HEADER_BYTES:
             raise Damaged(f"it has {size} bytes")
@@ -124,7 +126,7 @@ class Stream:
     """A variable's bytes in order, decompressed if necessary."""
 
     def __init__(self, path: Path, variable: Variable):
-        self._file = open(path, "rb")  # noqa: SIM115 (closed with the stream)
+        self._file = open_regular(path)
         self._file.seek(variable.position)
         self._left = variable.length
         self._inflate = zlib.decompressobj() if variable.compressed else None
