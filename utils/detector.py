@@ -17,7 +17,7 @@ import torch
 
 from utils.checkpoint import load_model
 from utils.data.augmentation import NetworkInput, WholeFrame, invert, pad, transform_points
-from utils.data.image_types import ReadOptions
+from utils.data.image_types import DEFAULT_READING, ReadOptions
 from utils.data.images import read_image
 from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, Thresholds, decode
 from utils.errors import UserError
@@ -57,7 +57,7 @@ class Detector:
         self.transform = WholeFrame(short_side)
         self.thresholds = Thresholds(score_threshold, nms_threshold)
         self.device = torch.device(device)
-        self.reading = ReadOptions()
+        self.reading = DEFAULT_READING
         """How picture files are read; it may be replaced."""
         self.network = for_inference(network, self.device)
 
@@ -91,7 +91,7 @@ def load_detector(path: str | Path, **options) -> Detector:
 
 def as_rgb(
     image: np.ndarray | str | Path,
-    reading: ReadOptions = ReadOptions(),  # noqa: B008 (immutable)
+    reading: ReadOptions = DEFAULT_READING,
 ) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a picture file, or of a uint8 array (H, W, 3) or (H, W)."""
     if isinstance(image, str | Path):

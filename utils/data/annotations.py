@@ -15,7 +15,7 @@ import numpy as np
 from utils.data.formats import txt
 from utils.data.formats.entries import DONT_CARE, Entry, Malformed
 from utils.data.formats.folder import natural_order
-from utils.data.image_types import ReadOptions
+from utils.data.image_types import DEFAULT_READING, ReadOptions
 from utils.data.images import IMAGE_SUFFIXES, image_problem
 from utils.data.problems import Problems
 from utils.errors import UserError
@@ -117,7 +117,7 @@ class Annotations:
     def usable(
         self,
         indices: np.ndarray,
-        reading: ReadOptions = ReadOptions(),  # noqa: B008 (immutable)
+        reading: ReadOptions = DEFAULT_READING,
         at_most: int = 20_000,
         sample: int = 1_000,
     ) -> np.ndarray:

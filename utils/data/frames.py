@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 
 from utils.data.annotations import Words
 from utils.data.augmentation import transform_points
-from utils.data.image_types import ReadOptions
+from utils.data.image_types import DEFAULT_READING, ReadOptions
 from utils.data.images import read_image
 from utils.data.problems import Problems
 from utils.data.targets import encode
@@ -29,7 +29,7 @@ class FrameInfo(NamedTuple):
     """(height, width) of the picture inside the input; the rest, right and below, is padding."""
     dataset_index: int
     """Index of the image in the dataset that was asked for it."""
-    reading: ReadOptions = ReadOptions()
+    reading: ReadOptions = DEFAULT_READING
     """How the file was read."""
 
     def picture(self) -> np.ndarray:

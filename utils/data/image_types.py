@@ -24,6 +24,9 @@ class ReadOptions(NamedTuple):
     """RGB that a transparent picture is composited onto."""
 
 
+DEFAULT_READING = ReadOptions()
+
+
 class ImageHeader(NamedTuple):
     """What a file's header claims."""
 

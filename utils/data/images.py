@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from utils.data.image_headers import ends_at_once, is_whole, kind_of, read_header
-from utils.data.image_types import BadHeader, ImageHeader, ReadOptions
+from utils.data.image_types import DEFAULT_READING, BadHeader, ImageHeader, ReadOptions
 from utils.runtime.inputs import foreign_type, open_regular, read_regular
 
 _COMMON_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
@@ -68,7 +68,7 @@ class Picture(NamedTuple):
     """The picture's pixel (x, y) has the position (x + 0.5) / reduced - 0.5 in `image`."""
 
 
-def read_image(path: str | Path, options: ReadOptions = ReadOptions()) -> np.ndarray:  # noqa: B008 (immutable)
+def read_image(path: str | Path, options: ReadOptions = DEFAULT_READING) -> np.ndarray:
     """Return (H, W, 3) uint8 RGB, EXIF orientation applied. Raises `UnreadableImage`."""
     return read_picture(path, options=options).image
 
@@ -76,7 +76,7 @@ def read_image(path: str | Path, options: ReadOptions = ReadOptions()) -> np.nda
 def read_picture(
     path: str | Path,
     shrinkage: Callable[[int, int], float] | None = None,
-    options: ReadOptions = ReadOptions(),  # noqa: B008 (immutable)
+    options: ReadOptions = DEFAULT_READING,
 ) -> Picture:
     """Return the picture, decoded to 8-bit RGB; a JPEG may be decoded at a reduced size.
 
@@ -101,7 +101,7 @@ def read_picture(
         raise UnreadableImage(f"{path}: too large for the memory; lower --max-pixels") from None
 
 
-def image_problem(path: str | Path, options: ReadOptions = ReadOptions()) -> str | None:  # noqa: B008 (immutable)
+def image_problem(path: str | Path, options: ReadOptions = DEFAULT_READING) -> str | None:
     """Return why the file is no whole picture; None if it looks fine. Most files are judged by their ends alone."""
     try:
         with open_regular(path) as file:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.data.augmentation import TrainTransform
-from utils.data.image_types import ReadOptions
+from utils.data.image_types import DEFAULT_READING, ReadOptions
 from utils.decode import Thresholds
 from utils.network.channels import read_plan
 from utils.options.parser import Parser
@@ -31,7 +31,7 @@ class TrainingFrames:
     batch_size: int
     cache_dir: str | None = None
     seed: int = 0
-    reading: ReadOptions = ReadOptions()
+    reading: ReadOptions = DEFAULT_READING
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class AccuracySettings:
     short_side: int
     thresholds: Thresholds
     cache_dir: str | None = None
-    reading: ReadOptions = ReadOptions()
+    reading: ReadOptions = DEFAULT_READING
 
 
 @dataclass(frozen=True)
