@@ -17,6 +17,7 @@ from datasets import (
     collate,
     make_loader,
     open_dataset,
+    open_folder,
 )
 from tests.helpers import box, cell, write_mat, write_picture
 from tools.split_icdar import split
@@ -271,6 +272,25 @@ class TestBatches:
         assert (drawn >= 16).sum() == 6
         assert "frames" in str(dataset.frame(21).info.path)
         assert "frames" in str(dataset.frame(-1).info.path)
+
+    def test_frames_know_their_index_in_the_dataset_that_was_asked(self, rendered):
+        dataset = MergedDataset(rendered / "synthtext", rendered / "frames", draw=5)
+        assert [dataset.frame(index).info.dataset_index for index in (0, 15, 16, 21, -1)] == [0, 15, 16, 21, 21]
+        drawn = [index for index, _ in EpochSampler(dataset, seed=4)]
+        batches = make_loader(dataset, EpochSampler(dataset, seed=4), 4, 0)
+        assert [info.dataset_index for batch in batches for info in batch.frames] == drawn
+
+    def test_one_door_for_all_folders(self, rendered):
+        synthtext, frames = rendered / "synthtext", rendered / "frames"
+        assert len(open_dataset(synthtext, frames, True)) == 16 + 6
+        assert len(open_dataset(synthtext, None, False)) == 4
+        whole = open_dataset(None, frames, False, transform=WholeFrame(64))
+        assert whole.frame(0).info.size[0] == 64
+        assert isinstance(open_folder(synthtext, True), SynthText)
+        assert isinstance(open_folder(synthtext / "gt.mat", True), SynthText)
+        assert isinstance(open_folder(frames, False), SampleDataset)
+        with pytest.raises(UserError, match="no dataset: give the folder"):
+            open_dataset(None, None, True)
 
     def test_epochs_differ_and_seeds_repeat(self, rendered):
         dataset = SynthText(rendered / "synthtext", draw=8)

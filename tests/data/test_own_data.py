@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.data import measure, render
 from benchmarks.slow import slow_maps, slow_sample
-from datasets import EpochSampler, TextDataset, make_loader
+from datasets import EpochSampler, TextDataset, make_loader, open_folder
 from tests.helpers import box, random_quads, write_picture
 from tools.inspect_data import describe, word_statistics
 from utils.data.annotations import Annotations, Words
@@ -78,6 +78,21 @@ def test_inspect_data(rendered, tmp_path, run_script, part):
     assert sheet.shape[1] > 1600
     score = sheet[:280, 283:563].reshape(-1, 3)
     assert {tuple(colour) for colour in np.unique(score, axis=0).tolist()} <= {(0,) * 3, (110,) * 3, (255,) * 3}
+
+
+def test_inspect_data_shows_the_crops_of_the_runs_options(rendered, tmp_path, run_script):
+    line = ["-m", "tools.inspect_data", rendered / "frames", "--samples", 2, "--seed", 3, "--out", tmp_path]
+    run_script(*line, "--short-side", 192, "--crop", 128, "--rotation", 0, "--colour", 0.5)
+    sheet = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet_1.png")), cv2.COLOR_BGR2RGB)
+    transform = TrainTransform(short_side=192, crop=128, rotation=0, colour=0.5)
+    dataset = open_folder(rendered / "frames", True, transform=transform)
+    index = int(np.random.default_rng(3).permutation(len(dataset))[0])
+    frame = dataset.frame(index, 3)
+    words = frame.info.words_in_input()
+    expected, drawn = frame.image.copy(), np.zeros((128, 128), np.uint8)
+    for quad in words.quads:
+        cv2.polylines(drawn, [np.rint(quad).astype(np.int32)], True, 1, 5)
+    assert np.array_equal(sheet[:128, :128][drawn == 0], expected[drawn == 0])
 
 
 def test_inspect_data_of_synthtext(rendered, run_script, refuses, tmp_path):

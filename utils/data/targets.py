@@ -68,7 +68,7 @@ def _word_cells(
     whole = min_area_rectangles(quads)
     shrinkage = SHRINK_RATIO * whole.sizes.min(1)
     is_cut = np.concatenate([boxes[:, :2] < 0, boxes[:, 2:] > border], 1)  # left, top, right, bottom
-    rectangles = _with_cut_words(whole, quads, is_cut.any(1), border)
+    rectangles = _with_cut_words(whole, quads, np.asarray(is_cut.any(1)), border)
     extents = bounding_boxes(rectangles.corners())
     extents[np.isnan(extents)] = -1  # no part of the word is in the picture
     # The rectangle of a quad can pass the border that the quad does not reach: it ends with the picture's own padding.

@@ -99,8 +99,8 @@ def _made_up(rng: np.random.Generator) -> str:
 
 _NUMBER_FORMS = """
 {small} {large} {small} {large} ${small} ${small}.{minute:02d} £{small}.99 {small}% -{small}%
-{hour24}:{minute:02d} {hour}am {hour}:{minute:02d}pm #{room:02d}-{minute} {phone} {phone}-{large} {phone}{large} B{floor}
-{small}A +65-{phone} {small}/{minute} {letter}{minute} {year} No.{small} {small}km
+{hour24}:{minute:02d} {hour}am {hour}:{minute:02d}pm #{room:02d}-{minute} {phone} {phone}-{large} {phone}{large}
+B{floor} {small}A +65-{phone} {small}/{minute} {letter}{minute} {year} No.{small} {small}km
 """
 _NUMBERS = _NUMBER_FORMS.split()
 
