@@ -121,6 +121,9 @@ class SynthText(TextDataset):
         **options,
     ):
         annotations = read_synthtext(root, cache_dir)
+        annotations.source = (
+            "gt.mat: SynthText, the first 80 % of its images for training, the last 20 % for validation"
+        )
         split = int(len(annotations) * TRAIN_SHARE)
         indices = np.arange(len(annotations))[slice(split) if train else slice(split, None)]
         if not len(indices):

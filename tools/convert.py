@@ -1,198 +1,128 @@
-"""Convert a sample dataset from text files to SynthText's gt.mat layout, or back, without loss.
+"""Convert annotated images from any format that is read to one of those that are written.
 
-    python3 -m tools.convert SOURCE OUT [--copy]
+    python3 -m tools.convert SOURCE OUT [--to FORMAT] [--format NAME] [--copy]
 
-SOURCE with train_images1/ or test_images1/ (or ICDAR 2015's folders): writes OUT/train/gt.mat and OUT/test/gt.mat with
-the images beside them. SOURCE with train/gt.mat or test/gt.mat (or a gt.mat itself, read as training images): writes
-OUT/train_images1/, OUT/sample_train_annotation_txt/ and the same for test. Images are linked, or copied with --copy.
+SOURCE: a folder in one of the formats of docs/data.md (the format is recognised, --format overrules that), or its
+annotation file. Without --to, a gt.mat becomes txt, and everything else gt.mat. Training and test images stay apart;
+images of which nothing says which they are become training images. Images are linked, or copied with --copy.
 
-A gt.mat written here has two variables that SynthText's has not: `transcription`, a string per image with a line per
-word (`txt` loses the spaces at the end of a word), and `dontcare`, 1 for each word that is `###`.
+Texts, don't-cares and coordinates stay as they are where the new format can say them; what it cannot say is counted
+and printed.
 """
 
+import functools
+import itertools
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
-import numpy as np
 from tqdm import tqdm
 
-from utils.data.annotations import DONT_CARE, SAMPLE_LAYOUT, TEXT_LAYOUTS, list_images, read_transcriptions
-from utils.data.gt_mat import (
-    cell_of_quads,
-    damage_as_user_error,
-    file_name_of,
-    quads_of_cell,
-    read_columns,
-    write_gt_mat,
-)
-from utils.data.mat_cell_writer import CellValue
-from utils.data.mat_cells import Cell
+from utils.data.formats.base import Format, Output
+from utils.data.formats.entries import Entry, Malformed
+from utils.data.formats.folder import Folder, part_of_word
+from utils.data.formats.registry import FORMATS, Recognised, iterate_entries, recognise
+from utils.data.formats.sizes import picture_size
+from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
 from utils.errors import UserError, run_script
 from utils.options.parser import Parser, flag
 
 PARTS = "train", "test"
+WRITTEN = sorted(name for name, each in FORMATS.items() if each.write)
+"""Formats with a writer."""
 
 
-class Image(NamedTuple):
-    """An annotated image as in its file, nothing repaired."""
+class Conversion:
+    """One run: where the images come from and where they go."""
 
-    name: str
-    """Path relative to the images' folder."""
-    quads: np.ndarray
-    """(M, 4, 2)."""
-    texts: list[str]
-    """M transcriptions."""
+    def __init__(self, source: Path, out: Path, *, name: str | None = None, copy: bool = False):
+        """name: the source's format; None: recognised. Raises `UserError`."""
+        self.folder, self.out, self.copy = Folder(source), out, copy
+        self.recognised: Recognised = recognise(self.folder, name)
+        self.problems = Problems()
+        self._sources: dict[tuple[str, str], Path] = {}
+
+    def run(self, to: Format) -> dict[str, int]:
+        """Write both parts; returns the number of images of each. Raises `UserError`."""
+        counts = {}
+        test: list[Entry] = []
+        for part, entries in zip(PARTS, (self._training_entries(test), iter(test)), strict=True):
+            if (first := next(entries, None)) is not None:
+                counts[part] = self._write(to, part, itertools.chain([first], entries))
+        if not counts:
+            name = self.recognised.format.name
+            raise UserError(f"{self.folder.root}: nothing to convert ({name}){self.problems.first()}")
+        return counts
+
+    def _write(self, to: Format, part: str, entries: Iterator[Entry]) -> int:
+        assert to.write
+        try:
+            place, size = functools.partial(self._place, part), functools.partial(self._size, part)
+            return to.write(Output(self.out, part, self.problems, place, size), entries)
+        except Malformed as error:
+            raise UserError(str(error)) from None
+
+    def _training_entries(self, test: list[Entry]) -> Iterator[Entry]:
+        """The training images, their names without the folders that say the part; the test images go to `test`."""
+        read = iterate_entries(self.folder, self.recognised, self.problems)
+        for entry in tqdm(read, desc="images", unit="img", leave=False, disable=None):
+            name, part = short_name(entry.name), entry.part or PARTS[0]
+            if other := self._sources.get((part, name)):
+                raise UserError(f"{other} and {entry.name} would share the name {name}; rename one of them")
+            self._sources[part, name] = self.folder.root / entry.name
+            if part == PARTS[0]:
+                yield entry._replace(name=name, part=part)
+            else:
+                test.append(entry._replace(name=name))
+
+    def _place(self, part: str, name: str, target: Path) -> None:
+        """Put the image of an entry at `target`: a symbolic link, or a copy."""
+        source = self._sources[part, name]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if self.copy:
+            shutil.copyfile(source, target)
+        else:
+            os.symlink(source.resolve(), target)
+
+    def _size(self, part: str, name: str) -> tuple[int, int]:
+        try:
+            return picture_size(self._sources[part, name])
+        except UnreadableImage as error:
+            raise UserError(f"{error}; repair the image or remove it") from None
 
 
-def read_text_layout(images: Path, texts: Path, prefix: str, problems: Problems) -> Iterator[Image]:
-    """The images of a folder with text files; those without a text are added to problems."""
-    for image in list_images(images):
-        name = image.relative_to(images)
-        text = texts / name.parent / f"{prefix}{name.stem}.txt"
-        if not text.is_file():
-            problems.add("images without annotation, left out", f"{image}: there is no {text}")
-            continue
-        words, transcriptions = read_transcriptions(text, problems)
-        yield Image(name.as_posix(), words.quads, transcriptions)
+def short_name(name: str) -> str:
+    """The path without leading folders such as `images/` or `train_images1/`."""
+    folders, file = list(PurePosixPath(name).parts[:-1]), PurePosixPath(name).name
+    while folders and (part_of_word(folders[0]) or folders[0].lower() in ("images", "img", "imgs")):
+        del folders[0]
+    return "/".join([*folders, file])
 
 
-def read_mat(file: Path, problems: Problems) -> Iterator[Image]:
-    """The images of a gt.mat; malformed ones are added to problems."""
-    columns = read_columns(file, ("imnames", "wordBB", "txt", "transcription"))
-    names, boxes = columns["imnames"][1], columns["wordBB"][1]
-    count = columns["imnames"][0]
-    missing: list[None] = [None] * count
-    exact: Iterable[Cell | None] = columns["transcription"][1] if "transcription" in columns else missing
-    spaced: Iterable[Cell | None] = columns["txt"][1] if "txt" in columns else missing
-    for number, (cell, box, lines, text) in enumerate(zip(names, boxes, exact, spaced, strict=True)):
-        name, quads = file_name_of(cell, file), quads_of_cell(box)
-        if not name or quads is None:
-            example = f"{file.name}: imnames[{number}], wordBB[{number}] of shape {box.shape}"
-            problems.add("images without a name or with malformed words, left out", example)
-            continue
-        texts = _texts(lines, text, len(quads))
-        if texts is None:
-            problems.add("images whose txt doesn't fit their words: words written as 'word'", f"txt[{number}]")
-            texts = ["word"] * len(quads)
-        yield Image(name, quads, texts)
+def convert(
+    source: Path, out: Path, copy: bool = False, *, to: str | None = None, name: str | None = None
+) -> tuple[dict[str, int], Problems]:
+    """Convert both parts; returns how many images each part has, and what was left out or changed.
 
-
-def _texts(lines: Cell | None, text: Cell | None, count: int) -> list[str] | None:
-    """A text per word: from our own `transcription`, else from SynthText's `txt`, split at white space.
-
-    None if neither has as many texts as there are words.
+    to: the format to write; None: txt for a gt.mat, else gt.mat. name: the source's format; None: recognised. Raises
+    `UserError`.
     """
-    if lines is not None and lines.text is not None:
-        texts = lines.text.split("\n")[:-1]
-        return texts if len(texts) == count else None
-    if count == 0:
-        return []
-    rows = text.values if text is not None and isinstance(text.values, list) else []
-    words = [word for row in rows for word in row.split()]
-    for texts in (words, [row.strip() for row in rows]):
-        if len(texts) == count:
-            return texts
-    return None
-
-
-def write_mat(path: Path, images: Sequence[Image]) -> None:
-    """Write imnames, wordBB and txt as SynthText has them, and transcription and dontcare."""
-    marks = ([text.strip() == DONT_CARE for text in image.texts] for image in images)
-    columns: dict[str, Iterable[CellValue]] = {
-        "imnames": (image.name for image in images),
-        "wordBB": (cell_of_quads(_narrowed(image.quads)) for image in images),
-        "txt": (image.texts for image in images),
-        "transcription": ("".join(f"{text}\n" for text in image.texts) for image in images),
-        "dontcare": (np.array(each, np.uint8) for each in marks),
-    }
-    write_gt_mat(path, columns, len(images))
-
-
-def _narrowed(quads: np.ndarray) -> np.ndarray:
-    """The quads in float32 if their decimal digits stay the same, else as they are."""
-    single = quads.astype(np.float32)
-    same = all(float(_number(value)) == wide for value, wide in zip(single.flat, quads.flat, strict=True))
-    return single if same else quads
-
-
-def _number(value: np.floating) -> str:
-    """The fewest digits that give this number back."""
-    return np.format_float_positional(value, trim="-")
-
-
-def write_text(path: Path, image: Image) -> None:
-    """Write the image's text file; coordinates keep every digit."""
-    rows = (",".join(map(_number, quad.reshape(-1))) for quad in image.quads)
-    lines = [f"{row},{text}\n" for row, text in zip(rows, image.texts, strict=True)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes("".join(lines).encode())
-
-
-def place_image(source: Path, out: Path, copy: bool) -> None:
-    """Put the image at `out`: a symbolic link, or a copy."""
-    if not source.is_file():
-        raise UserError(
-            f"{source}: the annotation names this image, but the file does not exist; add it or remove its entry"
-        )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.unlink(missing_ok=True)
-    if copy:
-        shutil.copyfile(source, out)
-    else:
-        os.symlink(source.resolve(), out)
-
-
-def convert(source: Path, out: Path, copy: bool = False) -> tuple[dict[str, int], Problems]:
-    """Convert both parts; returns how many images each part has, and what was left out."""
-    problems, counts = Problems(), {}
-    for number, part in enumerate(PARTS):
-        layout = next((each for each in TEXT_LAYOUTS if (source / each.images[number]).is_dir()), None)
-        mat = _mat_of_part(source, part)
-        if layout:
-            folder = source / layout.images[number]
-            images = list(read_text_layout(folder, source / layout.texts[number], layout.prefix, problems))
-            for image in tqdm(images, desc=part, leave=False, disable=None):
-                place_image(folder / image.name, out / part / image.name, copy)
-            write_mat(out / part / "gt.mat", images)
-            counts[part] = len(images)
-        elif mat:
-            with damage_as_user_error(mat):
-                counts[part] = _mat_to_text(mat, out, number, copy, problems)
-    if not counts:
-        raise UserError(f"{source}: nothing to convert; expected the folders of a sample dataset or a gt.mat")
-    return counts, problems
-
-
-def _mat_of_part(source: Path, part: str) -> Path | None:
-    """The gt.mat of a part; one directly in the source, or the source itself, is the training part's."""
-    candidates = [source / part / "gt.mat"]
-    if part == "train":
-        candidates += [source / "gt.mat", source]
-    return next((file for file in candidates if file.is_file() and file.suffix == ".mat"), None)
-
-
-def _mat_to_text(file: Path, out: Path, part: int, copy: bool, problems: Problems) -> int:
-    images, texts = out / SAMPLE_LAYOUT.images[part], out / SAMPLE_LAYOUT.texts[part]
-    written = set()
-    for image in tqdm(read_mat(file, problems), desc=PARTS[part], leave=False, disable=None):
-        text = Path(image.name).with_suffix(".txt")
-        if text in written:
-            raise UserError(f"{file}: two images would share {text}; rename {image.name}")
-        written.add(text)
-        inside = [folder / image.name for folder in (file.parent, file.parent / "images")]
-        place_image(next(filter(Path.is_file, inside), inside[0]), images / image.name, copy)
-        write_text(texts / text, image)
-    return len(written)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: there is something at this path already; give a new or an empty folder")
+    conversion = Conversion(source, out, name=name, copy=copy)
+    target = to or ("txt" if conversion.recognised.format.name == "gt.mat" else "gt.mat")
+    counts = conversion.run(FORMATS[target])
+    return counts, conversion.problems
 
 
 def build_parser() -> Parser:
     parser = Parser(__doc__)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of a sample dataset, or a gt.mat")
-    parser.add_argument("out", type=Path, metavar="OUT", help="folder for the converted dataset")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of annotated images, or an annotation file")
+    parser.add_argument("out", type=Path, metavar="OUT", help="new folder for the converted dataset")
+    parser.add_argument("--to", choices=WRITTEN, help="format to write (default: gt.mat, or txt for a gt.mat)")
+    parser.add_argument("--format", choices=list(FORMATS), help="format of SOURCE (default: recognised)")
     flag(parser, "--copy", "copy the images instead of linking them")
     return parser
 
@@ -201,7 +131,7 @@ def main() -> None:
     args = build_parser().parse_args()
     if args.out.resolve() == args.source.resolve():
         raise UserError(f"{args.out}: it is the source; give another folder")
-    counts, problems = convert(args.source, args.out, args.copy)
+    counts, problems = convert(args.source, args.out, args.copy, to=args.to, name=args.format)
     print(f"{args.out}: " + ", ".join(f"{count} {part} images" for part, count in counts.items()))
     if problems:
         print(f"left out or changed:\n{problems}")

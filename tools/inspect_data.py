@@ -18,6 +18,7 @@ from datasets import TextDataset, open_folder
 from utils.data.annotations import Annotations
 from utils.data.frames import Frame
 from utils.data.images import UnreadableImage, write_image
+from utils.data.layouts import FORMAT_NAMES
 from utils.data.problems import Problems
 from utils.errors import run_script
 from utils.evaluation.drawing import DONT_CARE_COLOUR, MATCHED
@@ -136,6 +137,8 @@ def build_parser() -> Parser:
     option(parser, "--out OUT", nonempty_path, None, "folder for sheet_1.png, sheet_2.png, ...")
     option(parser, "--samples N", whole_number(1), 16, "images to read")
     option(parser, "--seed N", whole_number(0), 0, "of the choice of images and of their crops")
+    text = "annotation format of a sample dataset (default: recognised, and printed with the reason)"
+    parser.add_argument("--format", choices=FORMAT_NAMES, help=text)
     add_cache_option(parser)
     add_reading_options(parser)
     add_view_options(parser.add_argument_group("training crops (pixels, degrees)"))
@@ -144,10 +147,11 @@ def build_parser() -> Parser:
 
 def main() -> None:
     args = build_parser().parse_args()
-    transform, reading = train_transform(args), read_options(args)._asdict()
-    dataset = open_folder(args.folder, not args.test, transform=transform, cache_dir=args.cache_dir, **reading)
+    options = {"transform": train_transform(args), "cache_dir": args.cache_dir, **read_options(args)._asdict()}
+    dataset = open_folder(args.folder, not args.test, format_name=args.format, **options)
     problems = Problems.together([dataset.problems])
     usable, unreadable = len(dataset), problems.count("images unreadable, left out")
+    print(f"format       {dataset.annotations.source}")
     print(describe(dataset.annotations))
     samples = read_samples(dataset, args.samples, args.seed, problems)
     targets = [sample.target() for sample in samples]

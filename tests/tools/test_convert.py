@@ -94,7 +94,7 @@ def test_the_photographs_keep_every_word(real_data, tmp_path):
 
 
 def test_convert_refuses(refuses, tmp_path, texts):
-    refuses("-m", "tools.convert", tmp_path / "none", tmp_path / "out", parts=["nothing to convert"])
+    refuses("-m", "tools.convert", tmp_path / "none", tmp_path / "out", parts=["there is no such file or folder"])
     refuses("-m", "tools.convert", texts, texts, parts=["give another folder"])
     (texts / "gt.mat").write_bytes(b"MATLAB" * 40)
     refuses("-m", "tools.convert", texts / "gt.mat", tmp_path / "out", parts=["gt.mat: cannot be read"])

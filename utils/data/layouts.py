@@ -12,7 +12,7 @@ from utils.data.problems import Problems
 from utils.errors import UserError
 
 GT_MAT = "gt.mat"
-FORMAT_NAMES = (GT_MAT, *FORMATS)
+FORMAT_NAMES = tuple(FORMATS)
 """What `format_name` may be, here and in the option --format."""
 
 

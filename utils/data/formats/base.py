@@ -46,8 +46,10 @@ class Output(NamedTuple):
     """"train" or "test"."""
     problems: Problems
     """What the format cannot say is counted here."""
-    place_image: Callable[[str, Path], tuple[int, int]]
-    """(name of the entry, path in the output) -> height and width; puts the image there."""
+    place_image: Callable[[str, Path], None]
+    """(name of the entry, path in the output): puts the image there."""
+    size_of: Callable[[str], tuple[int, int]]
+    """Name of the entry -> height and width of its image."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -106,7 +106,8 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
     images: list[dict] = []
     annotations: list[dict] = []
     for entry in entries:
-        height, width = output.place_image(entry.name, output.root / output.part / entry.name)
+        output.place_image(entry.name, output.root / output.part / entry.name)
+        height, width = output.size_of(entry.name)
         number = len(images) + 1
         images.append({"id": number, "file_name": entry.name, "height": height, "width": width})
         texts = dont_care_texts(entry, output.problems)

@@ -105,7 +105,8 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
         _declare(labels, label)
     count = 0
     for entry in entries:
-        height, width = output.place_image(entry.name, folder / "images" / entry.name)
+        output.place_image(entry.name, folder / "images" / entry.name)
+        height, width = output.size_of(entry.name)
         size = {"width": str(width), "height": str(height)}
         image = SubElement(document, "image", {"id": str(count), "name": entry.name, **size})
         texts = dont_care_texts(entry, output.problems)

@@ -88,7 +88,8 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
         if file in written:
             raise Malformed(f"two images would share {file}; rename {entry.name}")
         written.add(file)
-        height, width = output.place_image(entry.name, folder / entry.name)
+        output.place_image(entry.name, folder / entry.name)
+        height, width = output.size_of(entry.name)
         document: dict[str, object] = {
             "version": "5.5.0",
             "flags": {},

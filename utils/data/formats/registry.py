@@ -7,6 +7,7 @@
 To add a format: a module with a `Format` (see `utils.data.formats.base`), and a line in `FORMATS`.
 """
 
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
 
@@ -16,6 +17,7 @@ from utils.data.formats import (
     coco,
     cocotext,
     cvat,
+    gt_mat,
     hiertext,
     icdar2003,
     labelme,
@@ -31,7 +33,7 @@ from utils.data.formats.folder import Folder, part_of, part_of_word
 from utils.data.problems import Problems
 from utils.errors import UserError
 
-_MODULES = cvat, icdar2003, labelme, hiertext, cocotext, coco, ppocrlabel, totaltext, td500, yolo, txt
+_MODULES = gt_mat, cvat, icdar2003, labelme, hiertext, cocotext, coco, ppocrlabel, totaltext, td500, yolo, txt
 
 FORMATS: dict[str, Format] = {module.FORMAT.name: module.FORMAT for module in _MODULES}
 """By name, in the order in which they are tried: the stricter ones first."""
@@ -66,12 +68,23 @@ def recognise(folder: Folder, name: str | None = None) -> Recognised:
 
 
 def read_entries(folder: Folder, recognised: Recognised, problems: Problems, part: str | None = None) -> list[Entry]:
+    """The entries of `iterate_entries` as a list. Raises `UserError` if there are none."""
+    entries = list(iterate_entries(folder, recognised, problems, part))
+    if not entries:
+        place = folder.only or folder.root
+        raise UserError(f"{place}: no image with annotation ({recognised.format.name}){problems.first()}")
+    return entries
+
+
+def iterate_entries(
+    folder: Folder, recognised: Recognised, problems: Problems, part: str | None = None
+) -> Iterator[Entry]:
     """The folder's images and their words, each with its part where something says which.
 
     part: files of which the name says that they are of the other part are not read. An image that several files are
     about counts once, by the first. Images without annotation are left out and counted.
     """
-    entries: dict[str, Entry] = {}
+    names: set[str] = set()
     skipped = False
     for file in recognised.files:
         file_part = _part_of_file(folder, recognised, file)
@@ -80,21 +93,19 @@ def read_entries(folder: Folder, recognised: Recognised, problems: Problems, par
             continue
         try:
             for entry in recognised.format.read(Source(folder, file, problems)):
-                if entry.name in entries:
+                if entry.name in names:
                     problems.add("images with two annotations, the first one used", f"{file}: {entry.name}")
                     continue
-                entries[entry.name] = entry._replace(part=entry.part or file_part or part_of(entry.name))
+                names.add(entry.name)
+                yield entry._replace(part=entry.part or file_part or part_of(entry.name))
         except Malformed as error:
             if len(recognised.files) == 1:
                 raise UserError(f"{file}: cannot be read as {recognised.format.name}: {error}") from None
             problems.add("annotation files that cannot be read, left out", f"{file}: {error}")
-    if recognised.format.one_file_an_image or not skipped:
-        _count_unlisted(folder, recognised, entries, part, problems)
-    if not entries:
-        raise UserError(
-            f"{folder.only or folder.root}: no image with annotation ({recognised.format.name}){problems.first()}"
-        )
-    return list(entries.values())
+    if not folder.only and (recognised.format.one_file_an_image or not skipped):
+        parts = (None, part) if part else (None, "train", "test")
+        unlisted = [name for name in folder.images if name not in names and part_of(name) in parts]
+        yield from _unlisted_entries(unlisted, recognised.format, problems)
 
 
 def _part_of_file(folder: Folder, recognised: Recognised, file) -> str | None:
@@ -103,19 +114,11 @@ def _part_of_file(folder: Folder, recognised: Recognised, file) -> str | None:
     return part if part or recognised.format.one_file_an_image else part_of_word(PurePosixPath(file.name).stem)
 
 
-def _count_unlisted(folder, recognised, entries, part, problems) -> None:
+def _unlisted_entries(names: list[str], of_format: Format, problems: Problems) -> Iterator[Entry]:
     """Images without annotation: without words by the format's rules, or left out; counted either way."""
-    if folder.only:
-        return
-    for name in folder.images:
-        if name in entries or (part and part_of(name) not in (None, part)):
-            continue
-        if recognised.format.unlisted_are_empty:
+    for name in names:
+        if of_format.unlisted_are_empty:
             problems.add("images without a label file, used as images without words", name)
-            entries[name] = _empty(name)
+            yield Entry(name, np.zeros((0, 4, 2)), np.zeros(0, bool), [], part_of(name))
         else:
             problems.add("images without annotation, left out", name)
-
-
-def _empty(name: str) -> Entry:
-    return Entry(name, np.zeros((0, 4, 2)), np.zeros(0, bool), [], part_of(name))

@@ -127,7 +127,8 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
         if file in written:
             raise Malformed(f"two images would share {file}; rename {entry.name}")
         written.add(file)
-        height, width = output.place_image(entry.name, output.root / "images" / part / entry.name)
+        output.place_image(entry.name, output.root / "images" / part / entry.name)
+        height, width = output.size_of(entry.name)
         shares = entry.quads.reshape(-1, 4, 2) / (width, height)
         lines = [
             " ".join(["1" if ignored else "0", *(f"{value:.12g}" for value in quad.reshape(-1))])
