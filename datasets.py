@@ -122,7 +122,7 @@ class SynthText(TextDataset):
     ):
         annotations = read_synthtext(root, cache_dir)
         annotations.source = (
-            "gt.mat: SynthText, the first 80 % of its images for training, the last 20 % for validation"
+            "gt.mat: SynthText; the first 80 % of its images are for training, the others for validation"
         )
         split = int(len(annotations) * TRAIN_SHARE)
         indices = np.arange(len(annotations))[slice(split) if train else slice(split, None)]

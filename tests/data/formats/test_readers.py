@@ -225,7 +225,7 @@ def test_no_format(tmp_path):
     for name, message in ((None, "no annotation in a known format among 1 files"), ("cvat", "of the format cvat")):
         with pytest.raises(UserError, match=message):
             recognise(Folder(tmp_path), name)
-    with pytest.raises(UserError, match="format voc: there is no such format; expected one of gt.mat, cvat, "):
+    with pytest.raises(UserError, match=r"format voc: there is no such format; expected one of gt\.mat, cvat, "):
         recognise(Folder(tmp_path), "voc")
     with pytest.raises(UserError, match="no such file or folder"):
         Folder(tmp_path / "none")

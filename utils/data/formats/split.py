@@ -49,14 +49,15 @@ def _some(chosen: list[Entry], part: str, root: Path) -> list[Entry]:
 
 def first_test_image(names: list[str]) -> int:
     """Index of the first test image among names in natural order."""
-    wanted = round(len(names) * (1 - TEST_SHARE)) if len(names) > 1 else 0
-    wanted = min(max(wanted, min(1, len(names) - 1)), max(len(names) - 1, 0))
+    if len(names) < 2:
+        return len(names)
+    wanted = len(names) - max(round(len(names) * TEST_SHARE), 1)
     borders, at = [], 0
     for _, group in groupby(names, key=_video):
         borders.append(at)
         at += len(list(group))
     low, high = (len(names) * (1 - TEST_SHARE * factor) for factor in reversed(_NEAREST))
-    near = [border for border in borders if low <= border <= high]
+    near = [border for border in borders[1:] if low <= border <= high]
     return min(near, key=lambda border: abs(border - wanted)) if near else wanted
 
 
