@@ -8,421 +8,241 @@
     torchrun --nnodes 2 --nproc-per-node 4 ... train_sample.py ...
 
 Writes to --save-dir: last.pt (each epoch, and every --save-every minutes), epoch_N.pt, best.pt (best validation
-hmean, with --val), results.csv. SIGTERM and Ctrl-C finish the step, save and exit with code 75; --resume goes
-on from there with the same numbers as a run that was never stopped.
+hmean, with --val), results.csv. After SIGTERM or Ctrl-C it finishes the step, saves and exits with code 75; --resume
+continues from there with the same numbers as a run that was never stopped.
 """
 
 import argparse
 import contextlib
-import math
-import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-import numpy as np
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
 from datasets import EpochSampler, make_loader, open_dataset
 from loss import Criterion
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
-from utils.checkpoint import (
-    check_pruned,
-    load_model,
-    restore_optimizer,
-    rng_state,
-    save_again,
-    save_checkpoint,
-)
-from utils.data.augmentation import TrainTransform, WholeFrame
-from utils.data.images import UnreadableImage
-from utils.data.problems import Problems
-from utils.decode import Thresholds
+from utils.checkpoint import check_pruned, load_model
+from utils.data.augmentation import WholeFrame
+from utils.data.frames import FrameDataset
 from utils.errors import UserError, run_script
 from utils.evaluation.validation import Validation, ValidationSettings, validate
+from utils.network.base import TextNetwork
 from utils.network.channels import read_plan, uniform_plan
-from utils.network.cost import describe_cost
-from utils.network.parameter_groups import optimizer_groups
+from utils.options import training as training_options
+from utils.options.parser import Parser
 from utils.options.reading import read_options
-from utils.options.training import KEPT_ON_RESUME, PATIENCE, WARMUP_STEPS, parse_args, resume_line
-from utils.runtime.device import choose_device, count_workers, cpu_multiplies_bf16, describe_device
+from utils.options.training import CommandLine
+from utils.options.view import train_transform
+from utils.runtime.device import Machine, choose_device, count_workers, use_deterministic_algorithms
 from utils.runtime.distributed import Ranks, launch
 from utils.runtime.memory import keep_freed_memory
 from utils.runtime.signals import EXIT_STOPPED, Stopped, StopRequest
-from utils.training.distillation import Distillation
-from utils.training.epoch import Training, train_one_epoch
-from utils.training.run_folder import RESULTS, append_row, ensure_row, locked, set_aside
-from utils.training.schedule import Schedule
-from utils.training.tensorboard import Board
-
-PICTURES = 4
-
-_LEAST_WIDTH_IN_CHANNELS_LAST = 16
-"""Well above where it fails; see `memory_format`."""
-
-COLUMNS = (
-    "epoch",
-    "lr",
-    "train_loss",
-    "train_classification",
-    "train_iou",
-    "train_angle",
-    "train_distillation",
-    "val_loss",
-    "precision",
-    "recall",
-    "hmean",
-    "skipped",
-    "images_per_second",
-    "seconds",
-)
-"""Of results.csv; those of validation are empty without --val."""
+from utils.training.build import build_learner
+from utils.training.epoch import epoch_sampler, train_one_epoch
+from utils.training.log import EpochLog
+from utils.training.progress import Progress
+from utils.training.resume import continue_from, read_interrupted, restore_run
+from utils.training.run import Run
+from utils.training.run_folder import RESULTS, locked, set_aside
+from utils.training.saving import Saver
+from utils.training.summary import RunDescription, describe_run, epoch_row
+from utils.training.tensorboard import open_board
 
 
-def main(args: argparse.Namespace, ranks: Ranks) -> None:
-    with locked(args.save_dir) if ranks.is_first else contextlib.nullcontext():
-        contents = {}
-        if args.resume:
-            args, model, contents = read_resumed(args)
-        device = choose_device(args.ngpus, ranks)
-        if device.type == "cpu":
-            keep_freed_memory()
-        torch.manual_seed(args.seed)
-        if args.deterministic:
-            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-            torch.use_deterministic_algorithms(True, warn_only=True)
-        if not args.resume:
-            model, contents = start_model(args)
-        train_loader, val_loader = build_loaders(args, device, ranks)
-        steps = args.epoch * math.ceil(len(train_loader.sampler) / args.batch_size / args.batches_before_train)
-        training = build_training(args, model, device, ranks, steps)
-        if args.resume or args.continue_training:
-            restore(args, training, contents)
-        if not args.resume:
-            args.last_epoch = training.epoch + args.epoch
-            last = (args.save_dir / "last.pt").resolve()
-            goes_on_here = args.continue_training and Path(args.pretrain_model).resolve() == last
-            if ranks.is_first and not goes_on_here and (aside := set_aside(args.save_dir)):
-                print(f"{args.save_dir} held an earlier run; its files are now in {aside}")
-        if ranks.is_first:
-            print_header(args, training, train_loader, val_loader)
-        run_epochs(args, training, train_loader, val_loader)
+class Start(NamedTuple):
+    """What a run starts with."""
+
+    options: argparse.Namespace
+    model: TextNetwork
+    contents: dict
+    """The other contents of the network's checkpoint; {} for a new network."""
 
 
-def run_epochs(
-    args: argparse.Namespace, training: Training, train_loader: DataLoader, val_loader: DataLoader | None
-) -> None:
-    """Train, validate, save, epoch by epoch, from wherever the run stands; exits with 75 when asked to stop."""
-    ranks, reported = training.ranks, False
-    board = open_board(args, val_loader or train_loader) if args.tensorboard and ranks.is_first else None
+class Loaders(NamedTuple):
+    train: DataLoader
+    validation: DataLoader | None
+
+    @property
+    def samplers(self) -> list[EpochSampler]:
+        return [epoch_sampler(loader) for loader in self if loader]
+
+
+def build_parser() -> Parser:
+    return training_options.build_parser(__doc__)
+
+
+def parse_args(arguments: Sequence[str] | None = None) -> CommandLine:
+    return training_options.parse_args(arguments, __doc__)
+
+
+def main(line: CommandLine, ranks: Ranks) -> None:
+    folder = line.options.save_dir
+    with locked(folder) if ranks.is_first else contextlib.nullcontext():
+        start = resume(line.options) if line.options.resume else begin(line.options)
+        options = start.options
+        machine = prepare_machine(options, ranks)
+        loaders = build_loaders(options, machine)
+        run = build_run(start, machine, loaders)
+        if options.resume:
+            restore_run(run, start.contents, folder)
+        elif options.continue_training:
+            given = {name: getattr(options, name) for name in line.given}
+            continue_from(run, start.contents, Path(options.pretrain_model), given)
+        if ranks.is_first and not options.resume:
+            set_aside(folder, continued=options.pretrain_model if options.continue_training else None)
+        ranks.print(describe_run(run, describe_data(options, loaders)))
+        run_epochs(run, loaders, options)
+
+
+def run_epochs(run: Run, loaders: Loaders, options: argparse.Namespace) -> None:
+    """Train, validate, finish, epoch by epoch; exit with code 75 if a stop is requested."""
+    arguments = {**vars(options), "last_epoch": run.last_epoch}
+    saver = Saver(options.save_dir, arguments, options.save_epoch_every, 60 * options.save_every)
+    thresholds, board = training_options.thresholds(options), None
+    if options.tensorboard and run.ranks.is_first:
+        board = open_board(options.save_dir / "tensorboard", loaders.samplers[-1].dataset, thresholds)
+    log = EpochLog(options.save_dir, board)
     with StopRequest() as stop:
-        while training.epoch < args.last_epoch:
-            start, epoch = time.perf_counter(), training.epoch + 1
-            done = training.step * args.batches_before_train * args.batch_size
-            train_loader.sampler.set_epoch(epoch, done)
-            set_train_mode(training.model, args.freeze_bn)
-            images_before = training.images
-            skipped_file = args.save_dir / ("skipped.csv" if ranks.is_first else f"skipped-{ranks.rank}.csv")
-            finished = train_one_epoch(
-                training, train_loader, args.batches_before_train, stop,
-                lambda: save(args, training, None), 60 * args.save_every, skipped_file,
-            )  # fmt: skip
-            seconds, problems = time.perf_counter() - start, training.problems
-            if finished and not training.progress["images"]:
-                raise UserError(f"none of the images could be read:\n{problems}")
-            if ranks.is_first and (val_loader or not finished):
-                save(args, training, None)  # a validation that is cut off costs no training
-            result = measure(args, training, val_loader, stop) if finished and val_loader else None
-            if not finished or (val_loader and not result):
-                ranks.print(f"stopped in epoch {epoch}, all is saved; to go on, type:\n{resume_line(args)}")
-                sys.exit(EXIT_STOPPED)
-            (images_now,) = ranks.sum([training.images - images_before])
-            row = dict.fromkeys(COLUMNS, "") | {f"train_{name}": value for name, value in training.parts().items()}
-            row |= {"epoch": epoch, "lr": training.optimizer.param_groups[0]["lr"], "skipped": training.skipped}
-            if result:
-                problems.update(result.problems)
-                row |= {"val_loss": result.loss}
-                row |= {name: getattr(result.evaluation, name) for name in ("precision", "recall", "hmean")}
-            training.schedule.after_epoch(row["val_loss"] if val_loader else row["train_loss"])
-            row |= {"images_per_second": images_now / seconds, "seconds": time.perf_counter() - start}
-            is_best = val_loader is not None and row["hmean"] > training.best_score
-            training.best_score = row["hmean"] if is_best else training.best_score
-            training.epoch = epoch
-            training.begin_epoch()
-            if ranks.is_first:
-                save(args, training, row, is_best)
-                append_row(args.save_dir / RESULTS, row)
-                if board:
-                    board.write(epoch, row, training.ema.module if training.ema else training.model)
-                shown = [f"{name} {value:.4g}" for name, value in row.items() if value != ""]
-                print("  ".join(shown) + "  (best)" * is_best, flush=True)
-            if not reported:
-                problems = Problems.together(ranks.gather(problems))
-                reported = bool(problems)
-                if problems:
-                    ranks.print(f"left out or repaired while reading, in this epoch:\n{problems}")
-    written = [name for name in ("last.pt", "best.pt", RESULTS) if (args.save_dir / name).exists()]
-    ranks.print(f"{args.save_dir}: {', '.join(written)}")
+        try:
+            while run.progress.epoch < run.last_epoch:
+                start = time.perf_counter()
+                images_per_second = train(run, loaders.train, saver, stop)
+                validation = None
+                if loaders.validation:
+                    if run.ranks.is_first:
+                        saver.save(run)  # a validation that is stopped costs no training
+                    settings = ValidationSettings(thresholds, ranks=run.ranks)
+                    validation = validate_run(run, loaders.validation, settings, stop)
+                row = epoch_row(run, validation)
+                row |= {"images_per_second": images_per_second, "seconds": time.perf_counter() - start}
+                finish(run, saver, log, row, validation)
+        except Stopped:
+            resume_line = training_options.resume_line(options)
+            run.ranks.print(f"stopped in epoch {run.progress.epoch + 1}, all is saved; to resume, type:\n{resume_line}")
+            sys.exit(EXIT_STOPPED)
+    written = [name for name in ("last.pt", "best.pt", RESULTS) if (options.save_dir / name).exists()]
+    run.ranks.print(f"{options.save_dir}: {', '.join(written)}")
 
 
-def measure(args: argparse.Namespace, training: Training, loader: DataLoader, stop: StopRequest) -> Validation | None:
-    """Validate the network, or its average; each process its part of the frames, all the same network."""
-    loader.sampler.set_epoch(training.epoch + 1)
-    torch.manual_seed(args.seed + training.epoch + 1)
-    network = training.ema.module if training.ema else training.model
-    training.ranks.share(network.buffers())
-    thresholds = Thresholds(args.score_threshold, args.nms_threshold)
-    settings = ValidationSettings(thresholds, ranks=training.ranks)
-    with contextlib.suppress(Stopped):
-        return validate(network, loader, training.criterion, settings, stop)
-    return None
+def train(run: Run, loader: DataLoader, saver: Saver, stop: StopRequest) -> float:
+    """Train to the end of the current epoch. Returns the images per second of all processes."""
+    progress, images_before, start = run.progress, run.progress.images, time.perf_counter()
+    epoch_sampler(loader).set_epoch(progress.epoch + 1, progress.step * run.settings.size.images_per_process)
+    run.learner.train_mode()
+    train_one_epoch(run, loader, saver, stop)
+    seconds = time.perf_counter() - start
+    if not progress.gathered["images"]:
+        raise UserError(f"none of the images could be read:\n{progress.problems}")
+    (images,) = run.ranks.sum([progress.images - images_before])
+    return images / seconds
 
 
-def open_board(args: argparse.Namespace, loader: DataLoader) -> Board:
-    dataset = loader.sampler.dataset
-    some = np.linspace(0, len(dataset) - 1, min(len(dataset), PICTURES)).astype(int)
-    frames = []
-    for index in some.tolist():
-        with contextlib.suppress(UnreadableImage):
-            frames.append(dataset.frame(index, seed=0))
-    return Board(args.save_dir / "tensorboard", frames, args.score_threshold, args.nms_threshold)
+def validate_run(run: Run, loader: DataLoader, settings: ValidationSettings, stop: StopRequest) -> Validation:
+    """Validate the network, or its average: the same network in all processes, each on its part of the frames."""
+    epoch = run.progress.epoch + 1
+    epoch_sampler(loader).set_epoch(epoch)
+    torch.manual_seed(run.settings.seed + epoch)
+    network = run.learner.measured
+    run.ranks.broadcast(network.buffers())
+    return validate(network, loader, run.learner.criterion, settings, stop)
 
 
-def read_resumed(args: argparse.Namespace) -> tuple[argparse.Namespace, nn.Module, dict]:
-    """The interrupted run's options, network and checkpoint."""
-    path = args.save_dir / "last.pt"
-    model, contents = load_model(path)
-    if "last_epoch" not in (contents.get("arguments") or {}):
-        raise UserError(f"{path}: no checkpoint of a training run; start from it with --pretrain-model {path}")
-    if contents["epoch"] >= contents["arguments"]["last_epoch"]:
-        raise UserError(f"{path}: the run is complete, {contents['epoch']} epochs; "
-                        f"to train on: --pretrain-model {path} --continue-training")  # fmt: skip
-    own = {name: getattr(args, name) for name in KEPT_ON_RESUME}
-    resumed = {**vars(args), **contents["arguments"], **own}
-    return argparse.Namespace(**resumed), model, contents
+def finish(run: Run, saver: Saver, log: EpochLog, row: dict, validation: Validation | None) -> None:
+    """Finish an epoch: learning rate, best score, checkpoints, reports."""
+    progress, problems = run.progress, run.progress.problems
+    is_best = False
+    if validation:
+        problems.update(validation.problems)
+        is_best = validation.evaluation.hmean > progress.best_score
+        progress.best_score = max(progress.best_score, validation.evaluation.hmean)
+    run.learner.schedule.after_epoch(row["val_loss"] if validation else row["train_loss"])
+    progress.epoch += 1
+    progress.start_epoch(run.ranks)
+    if run.ranks.is_first:
+        saver.save_epoch(run, row, is_best)
+        log.write(run, row, is_best)
+    log.report(run, problems)
 
 
-def start_model(args: argparse.Namespace) -> tuple[nn.Module, dict]:
-    """A new network or a checkpoint's, and the checkpoint's other contents."""
-    if args.width or args.plan:
-        return FOTSModelPruned(read_plan(args.plan) if args.plan else uniform_plan(args.width)), {}
-    if not args.pretrain_model:
-        return FOTSModel(args.backbone_weights or "imagenet"), {}
-    model, contents = load_model(args.pretrain_model)
-    check_pruned(args.pretrain_model, model, args.prune)
-    return model, contents
+def resume(own: argparse.Namespace) -> Start:
+    """The interrupted run in --save-dir, with its options."""
+    model, contents = read_interrupted(own.save_dir)
+    options = training_options.resumed_options(own, contents["arguments"])
+    torch.manual_seed(options.seed)
+    return Start(options, model, contents)
 
 
-def build_training(
-    args: argparse.Namespace, model: nn.Module, device: torch.device, ranks: Ranks, total_steps: int
-) -> Training:
-    """The network on its device with optimizer, schedule and whatever else the options ask for."""
-    model.to(device, memory_format=memory_format(device, model))
-    if args.sync_bn:
-        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    set_train_mode(model, args.freeze_bn)
-    ema = None
-    if args.ema:
-        ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(args.ema), use_buffers=True)
-    groups = optimizer_groups(model, args.decay_weights_only)
-    optimizer = torch.optim.Adam(groups, args.lr, weight_decay=args.weight_decay, fused=True)
-    schedule = Schedule(
-        optimizer,
-        args.schedule,
-        PATIENCE if args.patience is None else args.patience,
-        WARMUP_STEPS if args.warmup_steps is None else args.warmup_steps,
-        total_steps,
-    )
-    amp_dtype = choose_precision(args.amp, device)
-    scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype == torch.float16)
-    forward = model
-    if ranks.world > 1:
-        forward = DistributedDataParallel(model, [device] if device.type == "cuda" else None)
-    if args.compile:
-        forward = torch.compile(forward)
-    return Training(
-        model,
-        forward,
-        optimizer,
-        schedule,
-        scaler,
-        ema,
-        device,
-        ranks,
-        Criterion(),
-        amp_dtype,
-        args.clip_grad or math.inf,
-        teach(args, model, device),
-        args.sparsity_lambda,
-        args.seed,
-    )
+def begin(options: argparse.Namespace) -> Start:
+    """A new run, with a new network or with a checkpoint's."""
+    torch.manual_seed(options.seed)
+    if options.width or options.plan:
+        plan = read_plan(options.plan) if options.plan else uniform_plan(options.width)
+        return Start(options, FOTSModelPruned(plan), {})
+    if not options.pretrain_model:
+        return Start(options, FOTSModel(options.backbone_weights or "imagenet"), {})
+    model, contents = load_model(options.pretrain_model)
+    check_pruned(options.pretrain_model, model, options.prune)
+    return Start(options, model, contents)
 
 
-def teach(args: argparse.Namespace, student: nn.Module, device: torch.device) -> Distillation | None:
-    if not args.teacher:
-        return None
-    teacher, _ = load_model(args.teacher)
-    return Distillation(teacher.to(device, memory_format=memory_format(device, teacher)), student)
+def prepare_machine(options: argparse.Namespace, ranks: Ranks) -> Machine:
+    device = choose_device(options.ngpus, ranks)
+    if device.type == "cpu":
+        keep_freed_memory()
+    if options.deterministic:
+        use_deterministic_algorithms()
+    return Machine(device, ranks)
 
 
-def restore(args: argparse.Namespace, training: Training, contents: dict) -> None:
-    """Put a checkpoint's optimizer, schedule, best score and epoch count into the run; for --resume all of it."""
-    path, note = args.save_dir / "last.pt" if args.resume else args.pretrain_model, training.ranks.print
-    if "optimizer" not in contents:
-        note(f"{path} holds no optimizer state: the optimizer starts anew")
-    elif reason := restore_optimizer(training.optimizer, contents["optimizer"]):
-        note(f"{path}: {reason}: the optimizer starts anew")
-    training.epoch = contents["epoch"] if isinstance(contents.get("epoch"), int) else 0
-    if "format" not in contents:
-        note(f"{path}: of the earlier code; schedule and best score, about another loss there, start anew")
-        return
-    if not args.resume and args.schedule == "cosine":
-        note("a new cosine begins")
-        training.schedule.begin(training.optimizer, args.lr)
-    elif not training.schedule.load_state_dict(contents.get("scheduler") or {}) and "scheduler" in contents:
-        note(f"{path}: its schedule is of another kind: the schedule starts anew")
-        training.schedule.begin(training.optimizer, args.lr)
-    if not args.resume:
-        override(args, training)
-    training.best_score = contents.get("best_score", -1.0)
-    if contents.get("scaler"):
-        training.scaler.load_state_dict(contents["scaler"])
-    if training.ema and contents.get("ema"):
-        training.ema.load_state_dict(contents["ema"])
-    if args.resume:
-        training.restore_progress(contents["step"], contents["progress"])
-        if training.ranks.is_first and contents["metrics"]:
-            ensure_row(args.save_dir / RESULTS, contents["metrics"])
-
-
-def override(args: argparse.Namespace, training: Training) -> None:
-    """What the line names wins over what the checkpoint brought along."""
-    if "lr" in args.given:
-        training.schedule.begin(training.optimizer, args.lr)
-    if "weight_decay" in args.given:
-        training.optimizer.param_groups[0]["weight_decay"] = args.weight_decay
-    if "patience" in args.given:
-        training.schedule.set_patience(args.patience)
-
-
-def memory_format(device: torch.device, model: nn.Module) -> torch.memory_format:
-    """channels_last, in which convolutions are faster; contiguous on the CPU for very narrow networks.
-
-    There PyTorch 2.14's backward pass of 1x1 convolutions with stride 2 and 4 to 8 channels damages the heap on some
-    CPUs when its inputs are channels_last.
-    """
-    too_narrow = device.type == "cpu" and min(model.plan.values()) < _LEAST_WIDTH_IN_CHANNELS_LAST
-    return torch.contiguous_format if too_narrow else torch.channels_last
-
-
-def choose_precision(asked: str | None, device: torch.device) -> torch.dtype | None:
-    """None for float32. By default bf16 on a GPU that has it, and on a CPU with instructions for it."""
-    if asked is None:
-        has_it = torch.cuda.get_device_capability(device) >= (8, 0) if device.type == "cuda" else cpu_multiplies_bf16()
-        asked = "bf16" if has_it else "off"
-    if asked == "fp16" and device.type == "cpu":
-        raise UserError("--amp fp16: needs a GPU; give --amp off or bf16")
-    return {"off": None, "bf16": torch.bfloat16, "fp16": torch.float16}[asked]
-
-
-def set_train_mode(model: nn.Module, freeze_bn: bool) -> None:
-    """Training mode; with freeze_bn, BatchNorms keep their statistics, scales and shifts."""
-    model.train()
-    for module in model.modules() if freeze_bn else ():
-        if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm):
-            module.eval()
-            module.requires_grad_(False)
-
-
-def build_loaders(args: argparse.Namespace, device: torch.device, ranks: Ranks) -> tuple[DataLoader, DataLoader | None]:
+def build_loaders(options: argparse.Namespace, machine: Machine) -> Loaders:
     """Training batches and, with --val, those for validation."""
-    folders = args.train_folder_syn, args.train_folder_sample
-    transform = TrainTransform(args.short_side, args.rotation, tuple(args.stretch), args.crop, tuple(args.scale),
-                               args.word_crops, args.colour)  # fmt: skip
-    parts = [(True, args.syn_train_size, transform, args.sample_ratio)]
-    if args.val:
-        parts.append((False, args.syn_val_size, WholeFrame(args.val_short_side), 1.0))
-    loaders, options = [], {"cache_dir": args.cache_dir, **read_options(args)._asdict()}
-    for train, draw, view, ratio in parts:
-        dataset = open_dataset(*folders, train, draw=draw, transform=view, sample_ratio=ratio, **options)
-        if dataset.problems:
-            ranks.print(f"{'training' if train else 'validation'} data, left out or repaired:\n{dataset.problems}")
-        sampler = EpochSampler(dataset, args.seed, rank=ranks.rank, world=ranks.world, even=train)
-        loaders.append(make_loader(dataset, sampler, args.batch_size, count_workers(args.num_workers, device)))
-    return loaders[0], loaders[1] if args.val else None
+    folders = options.train_folder_syn, options.train_folder_sample
+    reading = {"cache_dir": options.cache_dir, **read_options(options)._asdict()}
+    chosen = {"transform": train_transform(options), "draw": options.syn_train_size, **reading}
+    train_set = open_dataset(*folders, train=True, sample_ratio=options.sample_ratio, **chosen)
+    train_loader = build_loader(options, machine, train_set, "training")
+    if not options.val:
+        return Loaders(train_loader, None)
+    chosen = {"transform": WholeFrame(options.val_short_side), "draw": options.syn_val_size, **reading}
+    validation_set = open_dataset(*folders, train=False, **chosen)
+    return Loaders(train_loader, build_loader(options, machine, validation_set, "validation"))
 
 
-def print_header(args, training: Training, train_loader: DataLoader, val_loader: DataLoader | None) -> None:
-    model, world, sampler = training.model, training.ranks.world, train_loader.sampler
-    batch = args.batch_size * args.batches_before_train * world
-    precision = str(training.amp_dtype or torch.float32).removeprefix("torch.")
-    processes = f", {world} processes" if world > 1 else ""
-    print(f"device      {describe_device(training.device, args.ngpus)}{processes}, {precision}")
-    kind = "of a channel plan" if model.pruned else "original"
-    print(f"network     {kind}, {describe_cost(model, args.crop, args.crop)}")
-    drawn = len(sampler) * world
-    print(f"training    {drawn} of {len(sampler.dataset)} images an epoch, {args.crop}x{args.crop} crops")
-    if val_loader:
-        drawn_for_val = f"{len(val_loader.sampler) * world} of {len(val_loader.sampler.dataset)}"
-        print(f"validation  {drawn_for_val} images an epoch; best.pt by hmean")
-    else:
-        print("validation  none (no --val): the training loss drives the schedule, and there is no best.pt")
-    if training.distillation:
-        how = "channel by channel" if training.distillation.by_channel else "by where they are strong"
-        print(f"teacher     {args.teacher}, {describe_cost(training.distillation.teacher, args.crop, args.crop)}")
-        print(f"            its features are compared {how}")
-    batches = " x ".join(map(str, [args.batches_before_train, args.batch_size] + [world] * (world > 1)))
-    print(f"step        {batch} images ({batches}), {math.ceil(drawn / batch)} steps an epoch")
-    if training.epoch or training.step:
-        print(
-            f"going on    after {training.epoch} epochs and {training.step} steps, to epoch {args.last_epoch}",
-            flush=True,
-        )
+def build_loader(options: argparse.Namespace, machine: Machine, dataset: FrameDataset, purpose: str) -> DataLoader:
+    if dataset.problems:
+        machine.ranks.print(f"{purpose} data, left out or repaired:\n{dataset.problems}")
+    rank, world = machine.ranks.rank, machine.ranks.world
+    sampler = EpochSampler(dataset, options.seed, rank=rank, world=world, even=purpose == "training")
+    return make_loader(dataset, sampler, options.batch_size, count_workers(options.num_workers, machine.device))
 
 
-def save(args: argparse.Namespace, training: Training, row: dict | None, is_best: bool = False) -> None:
-    """last.pt; at an epoch's end (with its row) epoch_N.pt and best.pt, too. best.pt holds the EMA's weights.
+def build_run(start: Start, machine: Machine, loaders: Loaders) -> Run:
+    """The run before its first step."""
+    options, criterion = start.options, Criterion()
+    settings = training_options.step_settings(options, machine.ranks.world)
+    total_steps = options.epoch * settings.size.steps(len(loaders.samplers[0]))
+    chosen = training_options.learner_settings(options)
+    learner = build_learner(start.model, criterion, chosen, machine, total_steps)
+    return Run(learner, settings, Progress(criterion), options.epoch)
 
-    Nothing is written while steps are being skipped, or once weights are no numbers: last.pt stays good.
-    """
-    if training.skipped_in_a_row or not all(bool(torch.isfinite(p).all()) for p in training.model.parameters()):
-        print(f"not saved: the last {max(training.skipped_in_a_row, 1)} steps were not finite", flush=True)
-        return
-    contents = {
-        "optimizer": training.optimizer.state_dict(),
-        "scheduler": training.schedule.state_dict(),
-        "scaler": training.scaler.state_dict(),
-        "ema": training.ema.state_dict() if training.ema else None,
-        "rng": rng_state(),
-        "epoch": training.epoch,
-        "step": training.step,
-        "progress": training.progress,
-        "best_score": training.best_score,
-        "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
-        "metrics": row,
-    }
-    names = [f"epoch_{training.epoch}.pt"] * bool(
-        row and args.save_epoch_every and training.epoch % args.save_epoch_every == 0
-    )
-    if is_best and training.ema:
-        save_checkpoint(args.save_dir / "best.pt", training.model, weights=training.ema.module, **contents)
-    elif is_best:
-        names.append("best.pt")
-    # last.pt is written last: a run that is killed in between does the epoch's end again, with the same numbers
-    first, *others = [args.save_dir / name for name in (*names, "last.pt")]
-    save_checkpoint(first, training.model, **contents)
-    save_again(first, *others)
+
+def describe_data(options: argparse.Namespace, loaders: Loaders) -> RunDescription:
+    train_sampler, *others = loaders.samplers
+    drawn = [(len(sampler) * sampler.world, len(sampler.dataset)) for sampler in others]
+    images = len(train_sampler), len(train_sampler.dataset)
+    return RunDescription(options.ngpus, options.crop, options.teacher, *images, drawn[0] if drawn else None)
+
+
+def start() -> None:
+    line = parse_args()
+    launch(main, line, line.options.ngpus)
 
 
 if __name__ == "__main__":
-
-    def start() -> None:
-        args = parse_args(description=__doc__)
-        launch(main, args, args.ngpus)
-
     run_script(start)

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from benchmarks.train_step import PlainCriterion
 from loss import TERMS, Criterion, Mining, detection_loss, hard_and_random
 from utils.maps import Prediction, Target
 from utils.network.loss_terms import LossSums, Term
@@ -189,3 +190,11 @@ def test_a_term_is_added_by_its_name():
     total = criterion.zeros() + criterion(prediction, target)
     assert total.loss().item() == pytest.approx(expected.item(), rel=1e-6)
     assert criterion.zeros().parts().keys() == {"loss", "classification", "iou", "angle", "distances"}
+
+
+def test_the_benchmarks_plain_loss_is_the_same_loss():
+    """Where all cells are chosen, so that no random draw differs."""
+    prediction, target = random_maps(6)
+    assert PlainCriterion()(prediction, target).loss().item() == pytest.approx(
+        detection_loss(prediction, target).item()
+    )

@@ -37,7 +37,7 @@ def read_csv(path) -> list[dict]:
 
 class TestTraining:
     def test_the_documented_lines(self, tmp_path, run_script, folders):
-        """New, going on, on SynthText alone, pruned and fine-tuned: in the order of a user's work."""
+        """New, continued, on SynthText alone, pruned and fine-tuned: in the order of a user's work."""
         out, step = tmp_path / "out", ("--batch-size", 4, "--batches-before-train", 2, "--ngpus", 1)
         line = ("train_sample.py", *folders, *step, "--save-dir", out, "--epoch", 1, *VAL, *TRAIN_VIEW)
         first = run_script(*line, "--backbone-weights", "none")
@@ -61,7 +61,7 @@ class TestTraining:
         line = ("train_sample.py", *folders[:2], *step, "--save-dir", tmp_path / "fine", "--epochs", 1, *TRAIN_VIEW)
         fine = run_script(*line, "--pretrain-model", pruned / "pruned.pt", "--continue-training", "--prune")
         assert "no --val" in fine.stdout
-        assert "optimizer starts anew" not in fine.stdout  # prune.py carried its state to the kept channels
+        assert "the optimizer restarts" not in fine.stdout  # prune.py carried its state to the kept channels
         assert not (tmp_path / "fine" / "best.pt").exists()
 
     def test_sample_frames_alone(self, tmp_path, run_script, folders, small_checkpoint):

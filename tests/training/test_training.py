@@ -20,10 +20,15 @@ from tests.conftest import ROOT
 from utils.checkpoint import load_model, save_checkpoint
 from utils.data.augmentation import TrainTransform
 from utils.network.channels import uniform_plan
-from utils.runtime.distributed import ALONE
+from utils.runtime.device import Machine
 from utils.runtime.signals import EXIT_STOPPED, StopRequest
-from utils.training.epoch import Training, norm_scales, train_one_epoch
+from utils.training.build import LearnerSettings, build_learner
+from utils.training.epoch import train_one_epoch
+from utils.training.progress import Progress
+from utils.training.run import Run
+from utils.training.saving import Saver
 from utils.training.schedule import Schedule
+from utils.training.step import StepSettings, StepSize, norm_scales
 
 VIEW = ("--short-side", 110, "--crop", 96, "--val-short-side", 96)
 
@@ -145,7 +150,7 @@ class TestResume:
 
 class TestNothingLost:
     def test_thirty_kills(self, tmp_path, line):
-        """kill -9 at random moments, in mid-save too: the checkpoint always loads, and the run gets on."""
+        """SIGKILL at random moments, in mid-save too: the checkpoint always loads, and the run gets on."""
         chance = random.Random(0)
         process = start(*line, "--epoch", 100_000, "--save-dir", tmp_path, "--save-every", 0.0001)
         wait_for(tmp_path / "last.pt", process)
@@ -277,12 +282,15 @@ class TestLearning:
             schedule.after_epoch(loss)
         assert optimizer.param_groups[0]["lr"] == 0.5
 
-    def test_going_on_with_a_cosine_begins_a_new_one(self, tmp_path, run_script, line):
+    def test_a_continued_cosine_restarts(self, tmp_path, run_script, line):
         line = (*line, "--epoch", 1, "--schedule", "cosine", "--warmup-steps", 0, "--save-dir", tmp_path)
         run_script(*line)
         start = line.index("--pretrain-model")
         line = (*line[: start + 1], tmp_path / "last.pt", *line[start + 2 :])
-        assert "a new cosine begins" in run_script(*line, "--continue-training", "--batches-before-train", 1).stdout
+        assert (
+            "the cosine schedule restarts"
+            in run_script(*line, "--continue-training", "--batches-before-train", 1).stdout
+        )
         assert float(rows(tmp_path)[1]["lr"]) < 1e-4  # at its end, and not from the first step on
         assert torch.load(tmp_path / "last.pt", weights_only=True)["scheduler"]["last_epoch"] == 6
 
@@ -310,14 +318,14 @@ class TestLearning:
         refuses(*line, "--clip-grad", 0, parts=["--clip-grad"])
 
     @pytest.mark.parametrize("pruned", [True, False])
-    def test_a_teacher(self, tmp_path, run_script, refuses, data_line, line, pruned):
+    def test_a_teacher(self, tmp_path, run_script, refuses, line, pruned):
         """The network before pruning, or one of other widths; also through a stop and a resume."""
         torch.manual_seed(1)
         teacher = tmp_path / "teacher.pt"
         save_checkpoint(teacher, FOTSModelPruned(uniform_plan(1 / 8, keep=())))
         if pruned:
             run_script("prune.py", "--pretrain-model", teacher, "--save-dir", tmp_path)
-            line = (*data_line, "--pretrain-model", tmp_path / "pruned.pt", "--prune")
+            line = (*line[:-3], "--pretrain-model", tmp_path / "pruned.pt", "--prune")
         whole, stopped = tmp_path / "whole", tmp_path / "stopped"
         done = run_script(*line, "--epoch", 3, "--teacher", teacher, "--save-dir", whole)
         assert str(teacher) in done.stdout
@@ -360,22 +368,22 @@ class TestLearning:
             plan.write_text(text)
             refuses(*line, "--plan", plan, parts=["plan.json", reason])
 
-    def test_fp16_overflows_are_the_scalers_affair(self, rendered, tmp_path, small_plan):
-        """They undo the step and scale less; only a loss that is not finite counts as skipped. (fp16 on the CPU.)"""
+    def test_fp16_overflows_are_handled_by_the_scaler(self, rendered, tmp_path, small_plan):
+        """Only a loss that is not finite counts as skipped; the scaler lowers its scale. (fp16 on the CPU.)"""
         dataset = SynthText(rendered / "synthtext", transform=TrainTransform(96, crop=96))
         loader = make_loader(dataset, EpochSampler(dataset), 4, 0)
         torch.manual_seed(0)
-        model = FOTSModelPruned(small_plan).train()
-        optimizer = torch.optim.Adam(model.parameters(), 1e-3, fused=True)
-        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
-        training = Training(model, model, optimizer, Schedule(optimizer, "plateau", 3, 0, 1), scaler, None,
-                            torch.device("cpu"), ALONE, Criterion(), torch.float16)  # fmt: skip
+        model, machine, criterion = FOTSModelPruned(small_plan), Machine(torch.device("cpu")), Criterion()
+        learner = build_learner(model, criterion, LearnerSettings(amp="off"), machine, total_steps=1)
+        learner.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+        learner.amp_dtype = torch.float16
+        run = Run(learner, StepSettings(StepSize(4)), Progress(criterion), last_epoch=1)
         before = [parameter.clone() for parameter in model.parameters()]
         with StopRequest() as stop:
-            train_one_epoch(training, loader, 1, stop, lambda: None, 1e9, tmp_path / "s.csv")
-        assert scaler.get_scale() < 2.0**40
-        assert training.skipped == 0
-        assert not (tmp_path / "s.csv").exists()
+            train_one_epoch(run, loader, Saver(tmp_path, {}), stop)
+        assert learner.scaler.get_scale() < 2.0**40
+        assert run.progress.skipped == 0
+        assert not (tmp_path / "skipped.csv").exists()
         assert all(torch.equal(old, new) for old, new in zip(before, model.parameters(), strict=True))
 
     def test_tensorboard(self, tmp_path, run_script, line):

@@ -1,7 +1,7 @@
 """What losses share: terms as sums and counts, which add up over batches and processes as means do not."""
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -48,6 +48,10 @@ class LossSums:
     def tolist(self) -> list[float]:
         """The values as plain numbers; waits for the device."""
         return [float(value) for value in self.values()]
+
+    def map(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "LossSums":
+        """Sums whose values are `change` of these."""
+        return self.of(self.terms, [change(value) for value in self.values()])
 
     def __add__(self, other: "LossSums") -> "LossSums":
         return self.of(self.terms, list(map(torch.add, self.values(), other.values())))

@@ -1,15 +1,17 @@
-"""Options about the machine: GPUs, reading processes, the folder of the annotation index."""
+"""Options for the machine: GPUs, worker processes, the folder of the annotation index."""
 
-from utils.options.parser import given_text, option, whole_number
+from utils.options.parser import nonempty_text, option, whole_number
 
 
 def add_cache_option(group) -> None:
-    text = "folder for the index of a gt.mat (default: beside it, or the user's cache where that is read-only)"
-    option(group, "--cache-dir", given_text, None, "DIR", text)
+    """Add the option of the annotation index's folder."""
+    text = "folder for the index of a gt.mat (default: beside it, or the user's cache folder if that is read-only)"
+    option(group, "--cache-dir DIR", nonempty_text, None, text)
 
 
 def add_machine_options(group, *, workers: bool = True) -> None:
-    option(group, "--ngpus", whole_number(0), 1, "N", "GPUs to use; 0, or a machine without one: the CPU")
+    """Add the options of GPUs and, with workers, of the processes that read data."""
+    option(group, "--ngpus N", whole_number(0), 1, "GPUs to use; 0, or a machine without a GPU: the CPU")
     if workers:
-        text = "processes that read data (default: 1 on the CPU, else one a core, at most 8)"
-        option(group, "--num-workers", whole_number(0), None, "N", text)
+        text = "worker processes that read data (default: 1 on the CPU, else one for each core, at most 8)"
+        option(group, "--num-workers N", whole_number(0), None, text)

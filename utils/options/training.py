@@ -1,207 +1,248 @@
-"""The command line of `train_sample.py`."""
+"""The command line of `train_sample.py`: its options, their checks, and the settings made of them."""
 
 import argparse
 import os
 import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
-from utils.data.augmentation import TrainTransform
+from utils.decode import Thresholds
 from utils.options.machine import add_cache_option, add_machine_options
-from utils.options.parser import Parser, flag, given_path, given_text, number, option, whole_number
+from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
-from utils.options.view import add_detection_options
+from utils.options.view import add_detection_options, add_view_options
+from utils.training.build import LearnerSettings
+from utils.training.step import StepSettings, StepSize
 
-PATIENCE, WARMUP_STEPS = 3, 200
+PATIENCE, WARMUP_STEPS = LearnerSettings.patience, LearnerSettings.warmup_steps
 
 KEPT_ON_RESUME = ("save_dir", "resume", "ngpus", "num_workers")
-"""Options that --resume takes from its own line; all others come from the run that it resumes."""
+"""Options that --resume takes from its own command line; all others come from the run that it resumes."""
+
+NEEDS = (
+    ("syn_train_size", "train_folder_syn"),
+    ("syn_val_size", "train_folder_syn"),
+    ("syn_val_size", "val"),
+    ("sample_ratio", "train_folder_sample"),
+    ("val_short_side", "val"),
+    ("score_threshold", "val"),
+    ("nms_threshold", "val"),
+)
+"""Options that have no effect without another one."""
 
 
-def parse_args(arguments: list[str] | None = None, description: str = "") -> argparse.Namespace:
-    """The checked options; `given` lists those that the line names."""
+class CommandLine(NamedTuple):
+    """A parsed command line."""
+
+    options: argparse.Namespace
+    given: frozenset[str]
+    """The names in `options` of those that the command line gives."""
+
+
+def build_parser(description: str | None = None) -> Parser:
+    """The parser of a training command line."""
     parser = Parser(description)
     data = parser.add_argument_group("data")
-    option(data, "--train-folder-syn", given_text, None, "DIR", "SynthText: the folder of gt.mat")
-    option(data, "--train-folder-sample", given_text, None, "DIR", "annotated frames, in one of the README's layouts")
-    option(data, "--syn-train-size", whole_number(1), None, "N", "SynthText images that an epoch draws (default 15000)")
-    option(data, "--syn-val-size", whole_number(1), None, "N", "... and a validation (default 3500)")
-    option(
-        data,
-        "--sample-ratio",
-        number(0.01),
-        1.0,
-        "X",
-        "how many times an epoch draws each sample frame; 0.5: a random half",
-    )
+    add_data_options(data)
     add_cache_option(data)
     add_reading_options(data)
-
-    view = parser.add_argument_group("what the network sees (pixels, degrees)")
-    option(
-        view, "--short-side", whole_number(1), TrainTransform.short_side, "PX", "training frames get this short side"
-    )
-    option(
-        view, "--rotation", number(0, 45), TrainTransform.rotation, "DEG", "... are turned by up to this, either way"
-    )
-    option(
-        view, "--stretch", number(0.1, 10), TrainTransform.stretch, ("LOW", "HIGH"), "... stretched in height", nargs=2
-    )
-    option(
-        view,
-        "--crop",
-        whole_number(TrainTransform.least_crop),
-        TrainTransform.crop,
-        "PX",
-        "... and cropped to a square, a multiple of 4",
-    )
-    option(
-        view, "--scale", number(0.05, 20), TrainTransform.scale, ("LOW", "HIGH"), "... made larger or smaller", nargs=2
-    )
-    text = "share of the crops that are drawn around a word"
-    option(view, "--word-crops", number(0, 1), TrainTransform.word_crops, "SHARE", text)
-    text = "changes of light and colour: 0 none, 1 strong"
-    option(view, "--colour", number(0, 1), TrainTransform.colour, "X", text)
+    view = parser.add_argument_group("network input and detections (pixels, degrees)")
+    add_view_options(view)
     add_detection_options(view)
-
-    network = parser.add_argument_group("network")
-    option(
-        network,
-        "--backbone-weights",
-        given_text,
-        None,
-        "imagenet|none|PATH",
-        "what a new network's encoder starts from (default imagenet)",
-    )
-    text = "a new network of this share of the original's widths"
-    option(network, "--width", number(0.01, 1), None, "SHARE", text)
-    option(
-        network, "--plan", given_text, None, "FILE", "a new network of this channel plan (JSON, as prune.py writes it)"
-    )
-    option(network, "--pretrain-model", given_text, None, "CKPT", "start from this checkpoint's weights")
-    flag(
-        network, "--continue-training", "go on with that checkpoint's optimizer, schedule, best score, epoch count, too"
-    )
-    flag(network, "--prune", "that checkpoint is a pruned network")
-    flag(network, "--freeze-bn", "BatchNorms keep their statistics, scales and shifts")
-    flag(network, "--sync-bn", "BatchNorms use the statistics of all processes together")
-
+    add_network_options(parser.add_argument_group("network"))
     learning = parser.add_argument_group("learning")
-    option(learning, ("--epoch", "--epochs"), whole_number(1), 30, "N", "epochs of this run")
-    option(learning, "--batch-size", whole_number(1), 16, "N", "images in a batch, of each process")
-    option(
-        learning,
-        "--batches-before-train",
-        whole_number(1),
-        2,
-        "N",
-        "batches whose gradients make one step, as one large batch",
-    )
-    option(learning, "--lr", number(0), 1e-3, "RATE", "Adam's learning rate")
-    option(learning, "--weight-decay", number(0), 1e-5, "W", "Adam's weight decay")
-    flag(learning, "--decay-weights-only", "no weight decay on biases and BatchNorms")
-    option(learning, "--schedule", str, "plateau", None, "of the learning rate", choices=("plateau", "cosine"))
-    option(
-        learning,
-        "--patience",
-        whole_number(0),
-        None,
-        "N",
-        f"plateau: epochs without a lower loss before the rate is halved (default {PATIENCE})",
-    )
-    option(
-        learning,
-        "--warmup-steps",
-        whole_number(0),
-        None,
-        "N",
-        f"cosine: steps in which the rate rises from zero (default {WARMUP_STEPS})",
-    )
-    option(learning, "--clip-grad", number(1e-9), None, "NORM", "largest norm of all gradients together (default: any)")
-    option(
-        learning, "--ema", number(0, 1), None, "DECAY", "average the weights; the average is validated and is best.pt"
-    )
-    text = "a trained network whose maps and features this one learns to give, too"
-    option(learning, "--teacher", given_text, None, "CKPT", text)
-    text = "weight of the L1 norm of the BatchNorms' scales: channels that matter little fade out, to be pruned"
-    option(learning, "--sparsity-lambda", number(0), 0.0, "W", text)
-    option(learning, "--seed", whole_number(0), 0, "N", "of the draws, the augmentation, the initial weights")
-
+    add_step_options(learning)
+    add_schedule_options(learning)
+    add_regularisation_options(learning)
     run = parser.add_argument_group("run")
-    option(run, "--save-dir", given_path, None, "DIR", "folder for what the run writes", required=True)
-    flag(run, "--resume", "go on with the interrupted run in --save-dir, with its options")
-    flag(run, "--val", "validate after each epoch, on SynthText's last 20 %% and the sample's test frames")
-    option(run, "--save-every", number(0), 15.0, "MINUTES", "time between checkpoints within an epoch")
-    option(run, "--save-epoch-every", whole_number(0), 1, "N", "keep an epoch_N.pt every so many epochs; 0: never")
-    option(
-        run,
-        "--amp",
-        str,
-        None,
-        None,
-        "precision of the network (default: bf16 where the hardware has it)",
-        choices=("off", "bf16", "fp16"),
-    )
-    flag(run, "--tensorboard", "write scalars and pictures of a few validation frames to --save-dir/tensorboard")
-    flag(run, "--compile", "compile the network first: minutes to start, faster steps")
-    flag(run, "--deterministic", "the same numbers in every run, also on a GPU, where it is slower")
+    add_run_options(run)
     add_machine_options(run)
-    args = parser.parse_args(arguments)
-    args.given = sorted(parser.given(arguments))
-    check_args(parser, args)
-    return args
+    return parser
 
 
-def check_args(parser: Parser, args: argparse.Namespace) -> None:
-    """Refuse what could have no effect."""
-    given = set(args.given)
-    if args.resume:
-        if without_effect := sorted(given - set(KEPT_ON_RESUME)):
-            names = ", ".join(f"--{name.replace('_', '-')}" for name in without_effect)
-            parser.error(f"--resume goes on with the run's own options: drop {names}")
-        return
-    if not (args.train_folder_syn or args.train_folder_sample):
+def add_data_options(group) -> None:
+    """Add the options of the training and validation data."""
+    option(group, "--train-folder-syn DIR", nonempty_text, None, "SynthText: the folder of gt.mat")
+    text = "annotated frames, in one of the layouts of docs/data.md"
+    option(group, "--train-folder-sample DIR", nonempty_text, None, text)
+    text = "SynthText images drawn for an epoch (default 15000)"
+    option(group, "--syn-train-size N", whole_number(1), None, text)
+    text = "SynthText images drawn for a validation (default 3500)"
+    option(group, "--syn-val-size N", whole_number(1), None, text)
+    text = "number of times that an epoch draws each annotated frame; 0.5 draws a random half of them"
+    option(group, "--sample-ratio X", number(0.01), 1.0, text)
+
+
+def add_network_options(group) -> None:
+    """Add the options of the network that a run starts with."""
+    text = "initial weights of a new network's encoder (default imagenet)"
+    option(group, "--backbone-weights imagenet|none|PATH", nonempty_text, None, text)
+    text = "start with a new network of this share of the original's widths"
+    option(group, "--width SHARE", number(0.01, 1), None, text)
+    text = "start with a new network of this channel plan (JSON, as written by prune.py)"
+    option(group, "--plan FILE", nonempty_text, None, text)
+    option(group, "--pretrain-model CKPT", nonempty_text, None, "start with the network of this checkpoint")
+    flag(group, "--continue-training", "also continue with its optimizer, schedule, best score and epoch count")
+    flag(group, "--prune", "the checkpoint is of a pruned network")
+    flag(group, "--freeze-bn", "BatchNorms keep their statistics, scales and shifts")
+    flag(group, "--sync-bn", "BatchNorms use the statistics of all processes together")
+
+
+def add_step_options(group) -> None:
+    """Add the options of steps and epochs."""
+    option(group, "--epoch/--epochs N", whole_number(1), 30, "epochs of this run")
+    option(group, "--batch-size N", whole_number(1), 16, "images in a batch, for each process")
+    text = "batches whose gradients are accumulated for one step"
+    option(group, "--batches-before-train N", whole_number(1), 2, text)
+    option(group, "--lr RATE", number(0), 1e-3, "Adam's learning rate")
+    option(group, "--weight-decay W", number(0), 1e-5, "Adam's weight decay")
+    flag(group, "--decay-weights-only", "no weight decay on biases and BatchNorms")
+    text = "largest norm of all gradients together (default: no limit)"
+    option(group, "--clip-grad NORM", number(1e-9), None, text)
+    option(group, "--seed N", whole_number(0), 0, "seed of the draws, the augmentation and the initial weights")
+
+
+def add_schedule_options(group) -> None:
+    """Add the options of the learning rate's schedule."""
+    choices = ("plateau", "cosine")
+    option(group, "--schedule", str, "plateau", "schedule of the learning rate", choices=choices)
+    text = f"plateau: epochs without a lower loss before the rate is halved (default {PATIENCE})"
+    option(group, "--patience N", whole_number(0), None, text)
+    text = f"cosine: steps in which the rate rises from zero (default {WARMUP_STEPS})"
+    option(group, "--warmup-steps N", whole_number(0), None, text)
+
+
+def add_regularisation_options(group) -> None:
+    """Add the options of averaged weights, distillation and sparsity."""
+    text = "keep a moving average of the weights; validation and best.pt use it"
+    option(group, "--ema DECAY", number(0, 1), None, text)
+    text = "distillation: also learn to reproduce the maps and features of this trained network"
+    option(group, "--teacher CKPT", nonempty_text, None, text)
+    text = "weight of the L1 norm of the BatchNorms' scales, which prepares unimportant channels for pruning"
+    option(group, "--sparsity-lambda W", number(0), 0.0, text)
+
+
+def add_run_options(group) -> None:
+    """Add the options of files, precision and reproducibility."""
+    option(group, "--save-dir DIR", nonempty_path, None, "folder for the files of the run", required=True)
+    flag(group, "--resume", "continue the interrupted run in --save-dir with its options")
+    flag(group, "--val", "validate after each epoch, on SynthText's last 20 %% and the test frames")
+    option(group, "--save-every MINUTES", number(0), 15.0, "time between checkpoints within an epoch")
+    option(group, "--save-epoch-every N", whole_number(0), 1, "keep an epoch_N.pt every N epochs; 0: keep none")
+    text, choices = "precision of the network (default: bf16 if the hardware has it)", ("off", "bf16", "fp16")
+    option(group, "--amp", str, None, text, choices=choices)
+    flag(group, "--tensorboard", "write scalars and pictures of a few validation frames to --save-dir/tensorboard")
+    flag(group, "--compile", "compile the network: a slow start, then faster steps")
+    flag(group, "--deterministic", "the same numbers in every run, also on a GPU, where it is slower")
+
+
+def parse_args(arguments: Sequence[str] | None = None, description: str | None = None) -> CommandLine:
+    """A checked command line; ends the process with one line of error and code 2 if it is wrong."""
+    parser = build_parser(description)
+    line = CommandLine(parser.parse_args(arguments), frozenset(parser.given(arguments)))
+    if line.options.resume:
+        check_resume(parser, line)
+        return line
+    check_required(parser, line.options)
+    check_values(parser, line.options)
+    check_network(parser, line)
+    check_effects(parser, line)
+    return line
+
+
+def option_name(name: str) -> str:
+    """The option of a name in the Namespace: "save_dir" -> "--save-dir"."""
+    return f"--{name.replace('_', '-')}"
+
+
+def check_resume(parser: Parser, line: CommandLine) -> None:
+    """Refuse options that a resumed run would ignore."""
+    if ignored := sorted(line.given - set(KEPT_ON_RESUME)):
+        parser.error(f"--resume continues with the run's own options: drop {', '.join(map(option_name, ignored))}")
+
+
+def check_required(parser: Parser, options: argparse.Namespace) -> None:
+    """Refuse a command line without data, or with options of a checkpoint but without one."""
+    if not (options.train_folder_syn or options.train_folder_sample):
         parser.error("nothing to train on: give --train-folder-syn, --train-folder-sample, or both")
     for name in ("continue_training", "prune"):
-        if getattr(args, name) and not args.pretrain_model:
-            parser.error(f"--{name.replace('_', '-')} needs --pretrain-model: the checkpoint that it is about")
-    if args.sync_bn and (args.freeze_bn or (args.ngpus < 2 and "RANK" not in os.environ)):
+        if getattr(options, name) and not options.pretrain_model:
+            parser.error(f"{option_name(name)} needs --pretrain-model: the checkpoint that it refers to")
+
+
+def check_values(parser: Parser, options: argparse.Namespace) -> None:
+    """Refuse values that are impossible here."""
+    if options.sync_bn and (options.freeze_bn or (options.ngpus < 2 and "RANK" not in os.environ)):
         parser.error("--sync-bn is for several processes (--ngpus N), and BatchNorms that are not frozen")
-    if args.sync_bn and not torch.cuda.is_available():
+    if options.sync_bn and not torch.cuda.is_available():
         parser.error("--sync-bn needs GPUs; this machine has none")
-    if args.ema is not None and not 0 < args.ema < 1:
-        parser.error(f"argument --ema: {args.ema}; expected a number between 0 and 1, such as 0.999")
-    if args.sparsity_lambda and args.freeze_bn:
-        parser.error(
-            "--sparsity-lambda works on the BatchNorms' scales, which --freeze-bn leaves as they are; drop one"
-        )
-    if args.backbone_weights and args.pretrain_model:
-        parser.error("--backbone-weights has no effect beside --pretrain-model, which brings all weights; drop one")
-    for name in ("width", "plan"):
-        if name in given and args.pretrain_model:
-            parser.error(f"--{name} is for a new network: --pretrain-model brings its own widths; drop one")
-        if name in given and args.backbone_weights not in (None, "none"):
-            parser.error(f"--backbone-weights {args.backbone_weights} fits the original's widths only; drop --{name}")
-    if {"width", "plan"} <= given:
-        parser.error("--width and --plan both say how wide the network is; drop one")
+    if options.ema is not None and not 0 < options.ema < 1:
+        parser.error(f"argument --ema: {options.ema}; expected a number between 0 and 1, such as 0.999")
+    if options.sparsity_lambda and options.freeze_bn:
+        parser.error("--sparsity-lambda changes the BatchNorms' scales, which --freeze-bn keeps as they are; drop one")
+
+
+def check_network(parser: Parser, line: CommandLine) -> None:
+    """Refuse options of a new network that contradict each other or a checkpoint."""
+    options, widths = line.options, line.given & {"width", "plan"}
+    if options.backbone_weights and options.pretrain_model:
+        parser.error("--backbone-weights has no effect with --pretrain-model, which holds all weights; drop one")
+    for name in sorted(widths, reverse=True):
+        if options.pretrain_model:
+            parser.error(f"{option_name(name)} is for a new network: --pretrain-model has its own widths; drop one")
+        if options.backbone_weights not in (None, "none"):
+            weights = f"--backbone-weights {options.backbone_weights}"
+            parser.error(f"{weights} fits the original's widths only; drop {option_name(name)}")
+    if len(widths) == 2:
+        parser.error("--width and --plan both set the network's widths; drop one")
+
+
+def check_effects(parser: Parser, line: CommandLine) -> None:
+    """Refuse options that have no effect without another one."""
+    options = line.options
     for name, kind in (("patience", "plateau"), ("warmup_steps", "cosine")):
-        if name in given and args.schedule != kind:
-            parser.error(f"--{name.replace('_', '-')} has no effect with --schedule {args.schedule}; it is for {kind}")
-    for name, other in (
-        ("syn_train_size", "train_folder_syn"),
-        ("syn_val_size", "train_folder_syn"),
-        ("syn_val_size", "val"),
-        ("sample_ratio", "train_folder_sample"),
-        ("val_short_side", "val"),
-        ("score_threshold", "val"),
-        ("nms_threshold", "val"),
-    ):
-        if name in given and not getattr(args, other):
-            parser.error(f"--{name.replace('_', '-')} has no effect without --{other.replace('_', '-')}")
+        if name in line.given and options.schedule != kind:
+            parser.error(f"{option_name(name)} has no effect with --schedule {options.schedule}; it is for {kind}")
+    for name, other in NEEDS:
+        if name in line.given and not getattr(options, other):
+            parser.error(f"{option_name(name)} has no effect without {option_name(other)}")
 
 
-def resume_line(args: argparse.Namespace) -> str:
-    words = ["python3", "train_sample.py", "--save-dir", str(args.save_dir), "--resume"]
-    words += [] if args.ngpus == 1 else ["--ngpus", str(args.ngpus)]
-    words += [] if args.num_workers is None else ["--num-workers", str(args.num_workers)]
+def resumed_options(own: argparse.Namespace, saved: dict) -> argparse.Namespace:
+    """The options of an interrupted run, from its checkpoint, with those that --resume takes from its own line."""
+    kept = {name: getattr(own, name) for name in KEPT_ON_RESUME}
+    return argparse.Namespace(**{**vars(own), **saved, **kept})
+
+
+def resume_line(options: argparse.Namespace) -> str:
+    """The command that resumes a run."""
+    words = ["python3", "train_sample.py", "--save-dir", str(options.save_dir), "--resume"]
+    words += [] if options.ngpus == 1 else ["--ngpus", str(options.ngpus)]
+    words += [] if options.num_workers is None else ["--num-workers", str(options.num_workers)]
     return shlex.join(words)
+
+
+def learner_settings(options: argparse.Namespace) -> LearnerSettings:
+    """The settings of what a run trains with: of the same names as the options."""
+    chosen = {name: getattr(options, name) for name in LearnerSettings.__dataclass_fields__}
+    return LearnerSettings(**{name: value for name, value in chosen.items() if value is not None})
+
+
+def step_settings(options: argparse.Namespace, processes: int) -> StepSettings:
+    """The settings of a run's steps."""
+    size = StepSize(options.batch_size, options.batches_before_train, processes)
+    clip_norm = StepSettings.clip_norm if options.clip_grad is None else options.clip_grad
+    return StepSettings(size, clip_norm, options.sparsity_lambda, options.seed)
+
+
+def thresholds(options: argparse.Namespace) -> Thresholds:
+    """The thresholds of words in a validation."""
+    return Thresholds(options.score_threshold, options.nms_threshold)
+
+
+def last_checkpoint(options: argparse.Namespace) -> Path:
+    """The last.pt of the run's folder."""
+    return options.save_dir / "last.pt"

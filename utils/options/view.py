@@ -1,4 +1,4 @@
-"""Options about how training frames and whole frames are presented to the network."""
+"""Options for what the network is given: crops of training frames, whole frames, and the thresholds of words."""
 
 import argparse
 
@@ -8,31 +8,34 @@ from utils.options.parser import number, option, whole_number
 
 
 def add_detection_options(group, *names: str) -> None:
-    """How whole frames are looked at: in validation and in tests. names: of the option for their size."""
-    names = names or ("--val-short-side",)
-    option(group, names, whole_number(1), WholeFrame.short_side, "PX", "short side of whole frames, in pixels")
-    option(group, "--score-threshold", number(0, 1), SCORE_THRESHOLD, "P", "least probability of a text cell")
-    text = "of two words with more overlap the one with fewer cells goes"
-    option(group, "--nms-threshold", number(0, 1), NMS_THRESHOLD, "IOU", text)
+    """Add the options of whole frames, in validation and in tests. names: of the option for their size."""
+    name = f"{'/'.join(names or ('--val-short-side',))} PX"
+    option(group, name, whole_number(1), WholeFrame.short_side, "short side of whole frames, in pixels")
+    text = "lowest probability of a cell that counts as text"
+    option(group, "--score-threshold P", number(0, 1), SCORE_THRESHOLD, text)
+    text = "IoU of two words above which the one with fewer cells is removed"
+    option(group, "--nms-threshold IOU", number(0, 1), NMS_THRESHOLD, text)
 
 
 def add_view_options(group) -> None:
-    """How training frames are looked at; `train_transform` makes a transform of them."""
+    """Add the options of training frames, from which `train_transform` makes a transform."""
     default = TrainTransform
-    option(group, "--short-side", whole_number(1), default.short_side, "PX", "training frames get this short side")
-    option(group, "--rotation", number(0, 45), default.rotation, "DEG", "... are turned by up to this, either way")
-    bounds = ("LOW", "HIGH")
-    option(group, "--stretch", number(0.1, 10), default.stretch, bounds, "... stretched in height", nargs=2)
-    text = "... and cropped to a square, a multiple of 4"
-    option(group, "--crop", whole_number(default.least_crop), default.crop, "PX", text)
-    option(group, "--scale", number(0.05, 20), default.scale, bounds, "... made larger or smaller", nargs=2)
-    text = "share of the crops that are drawn around a word"
-    option(group, "--word-crops", number(0, 1), default.word_crops, "SHARE", text)
-    text = "changes of light and colour: 0 none, 1 strong"
-    option(group, "--colour", number(0, 1), default.colour, "X", text)
+    option(group, "--short-side PX", whole_number(1), default.short_side, "short side of training frames, in pixels")
+    text = "rotate training frames by a random angle of up to this, in both directions"
+    option(group, "--rotation DEG", number(0, 45), default.rotation, text)
+    text = "stretch the height of training frames by a random factor"
+    option(group, "--stretch LOW HIGH", number(0.1, 10), default.stretch, text)
+    text = "crop training frames to a square of this side, a multiple of 4"
+    option(group, "--crop PX", whole_number(default.least_crop), default.crop, text)
+    option(group, "--scale LOW HIGH", number(0.05, 20), default.scale, "resize training frames by a random factor")
+    text = "share of the crops that are placed around a word"
+    option(group, "--word-crops SHARE", number(0, 1), default.word_crops, text)
+    text = "strength of random changes of brightness and colour, from 0 for none to 1"
+    option(group, "--colour X", number(0, 1), default.colour, text)
 
 
-def train_transform(args: argparse.Namespace) -> TrainTransform:
-    return TrainTransform(
-        args.short_side, args.rotation, tuple(args.stretch), args.crop, tuple(args.scale), args.word_crops, args.colour
-    )
+def train_transform(options: argparse.Namespace) -> TrainTransform:
+    """The transform of training frames that the options of `add_view_options` describe."""
+    stretch, scale = tuple(options.stretch), tuple(options.scale)
+    view = options.short_side, options.rotation, stretch, options.crop, scale
+    return TrainTransform(*view, options.word_crops, options.colour)

@@ -1,7 +1,8 @@
-"""The device that a process computes on, its threads and its precision."""
+"""The device that a process computes on, its threads and its worker processes."""
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -9,8 +10,18 @@ from utils.errors import UserError
 from utils.runtime.distributed import ALONE, Ranks
 
 
+class Machine(NamedTuple):
+    """Where a process computes, and which of the processes that compute together it is."""
+
+    device: torch.device
+    ranks: Ranks = ALONE
+
+
 def choose_device(ngpus: int, ranks: Ranks = ALONE) -> torch.device:
-    """This process's GPU if one is asked for and there, else the CPU with its share of the cores as threads."""
+    """This process's GPU if one is asked for and available, else the CPU with its share of the cores as threads.
+
+    ngpus: of --ngpus; 0 for the CPU. Raises `UserError` for more processes than the CPU has cores.
+    """
     if not torch.cuda.is_available() and ranks.local_world > max(available_cores(), 2):
         raise UserError(
             f"--ngpus {ngpus}: no GPU here, and {available_cores()} cores; give --ngpus {available_cores()} or less"
@@ -24,6 +35,7 @@ def choose_device(ngpus: int, ranks: Ranks = ALONE) -> torch.device:
 
 
 def describe_device(device: torch.device, ngpus: int) -> str:
+    """The device in words, for the header of a run; on the CPU with the reason and the number of threads."""
     if device.type == "cuda":
         return f"GPU ({torch.cuda.get_device_name(device)})"
     why = "as asked by --ngpus 0" if ngpus == 0 else "no GPU found"
@@ -31,8 +43,10 @@ def describe_device(device: torch.device, ngpus: int) -> str:
 
 
 def cpu_multiplies_bf16() -> bool:
-    """Has instructions that multiply bf16 (AMX, AVX-512 BF16): it trains about twice as fast; without them, many
-    times slower."""
+    """Whether the CPU has instructions that multiply bf16 (AMX, AVX-512 BF16).
+
+    With them training in bf16 is about twice as fast as in float32; without them it is many times slower.
+    """
     try:
         flags = Path("/proc/cpuinfo").read_text().split()
     except OSError:
@@ -40,13 +54,23 @@ def cpu_multiplies_bf16() -> bool:
     return not {"amx_bf16", "avx512_bf16"}.isdisjoint(flags)
 
 
+def use_deterministic_algorithms() -> None:
+    """Make PyTorch compute the same numbers in every run, also on a GPU, where it is slower."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+
+
 def count_workers(asked: int | None, device: torch.device) -> int:
-    """Reading takes a small part of a core; on the CPU the network needs the others."""
+    """The number of worker processes that read data.
+
+    asked: of --num-workers. By default 1 on the CPU, where reading takes a small part of a core and the network needs
+    the others; else one for each core, at most 8.
+    """
     if asked is not None:
         return asked
     return 1 if device.type == "cpu" else min(available_cores(), 8)
 
 
 def available_cores() -> int:
-    """Those that this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,6 +1,6 @@
-"""One process or several that train one network together: the same code for both.
+"""One process, or several that train one network together, by the same code.
 
-`--ngpus N` starts N processes here; `torchrun` starts them itself, on one machine or more.
+`--ngpus N` starts N processes on this machine; `torchrun` starts them itself, on one machine or more.
 """
 
 import contextlib
@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,14 +19,16 @@ import torch.multiprocessing as mp
 
 from utils.errors import UserError, run_script
 
+T = TypeVar("T")
+
 _PR_SET_PDEATHSIG = 1
 
 GRACE_SECONDS = 20
-"""What the other processes have to end by themselves after one has."""
+"""Time for the other processes to end by themselves after one has ended."""
 
 
 class Ranks(NamedTuple):
-    """This process among those that train together."""
+    """The position of this process among those that train together, as torchrun defines it."""
 
     rank: int = 0
     world: int = 1
@@ -35,32 +37,33 @@ class Ranks(NamedTuple):
 
     @property
     def is_first(self) -> bool:
-        """The one that prints and writes."""
+        """Whether this is the process that prints and writes."""
         return self.rank == 0
 
     def sum(self, values: list[float]) -> list[float]:
-        """Each value's sum over all processes, in float64, on the CPU: waits for no GPU."""
+        """Each value's sum over all processes, in float64 on the CPU; waits for no GPU."""
         if self.world == 1:
             return values
         total = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(total)
         return total.tolist()
 
-    def gather(self, thing: object) -> list:
-        """Each process's, in the first one; elsewhere nothing but this process's own."""
+    def gather(self, value: T) -> list[T]:
+        """The values of all processes in the first one; in the others only their own."""
         if self.world == 1:
-            return [thing]
-        things = [None] * self.world if self.is_first else None
-        dist.gather_object(thing, things)
-        return things or [thing]
+            return [value]
+        values: list = [None] * self.world if self.is_first else []
+        dist.gather_object(value, values or None)
+        return values or [value]
 
-    def share(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Overwrite each process's tensors with the first one's."""
+    def broadcast(self, tensors: Iterable[torch.Tensor]) -> None:
+        """Overwrite the tensors of each process with those of the first one."""
         if self.world > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
     def print(self, *words: object) -> None:
+        """Print in the first process only."""
         if self.is_first:
             print(*words, flush=True)
 
@@ -69,9 +72,10 @@ ALONE = Ranks()
 
 
 def launch(main: Callable, args, processes: int) -> None:
-    """Run main(args, ranks) in `processes` processes, in this one alone, or as torchrun's environment says.
+    """Run main(args, ranks) in `processes` new processes, or in this one: alone, or as one of torchrun's.
 
-    A process that fails ends the run with its exit code. SIGTERM and SIGINT go to all of them, as SIGTERM.
+    args: must be picklable. A process that fails ends the run with its exit code. SIGTERM and SIGINT are passed on to
+    all processes, as SIGTERM.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     if all(name in os.environ for name in names):  # as torchrun sets them
@@ -96,7 +100,7 @@ def _start(main: Callable, args, processes: int) -> int:
 
     def forward(*_signal) -> None:
         for child in children:
-            if child.is_alive():
+            if child.is_alive() and child.pid:
                 os.kill(child.pid, signal.SIGTERM)
 
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -112,15 +116,15 @@ def _start(main: Callable, args, processes: int) -> int:
             child.join()
     if first < 0:
         print(
-            f"error: a training process was ended by signal {-first}; --resume goes on from the last checkpoint",
+            f"error: a training process was ended by signal {-first}; --resume continues from the last checkpoint",
             file=sys.stderr,
         )
     return first if first >= 0 else 1
 
 
 def _child(main: Callable, args, ranks: Ranks) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the parent passes it on
-    with contextlib.suppress(OSError, AttributeError):  # Linux: a parent that is killed takes its children along
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent passes it on
+    with contextlib.suppress(OSError, AttributeError):  # Linux: the children of a killed parent are killed
         ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.environ |= {"RANK": str(ranks.rank), "WORLD_SIZE": str(ranks.world)}
     run_script(lambda: _join(main, args, ranks))

@@ -1,4 +1,4 @@
-"""glibc's malloc, told to keep what is freed."""
+"""Settings of glibc's malloc."""
 
 import contextlib
 import ctypes
@@ -7,10 +7,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> None:
-    """Large buffers come from the heap and stay there when freed, for the next step.
+    """Make malloc keep large freed buffers on the heap, for the next step.
 
-    By default glibc gives each large tensor pages of its own and returns them: on a CPU, every step of training
-    then faults all its pages in again. Does nothing where the C library is another one.
+    By default glibc maps pages for each large tensor and returns them to the system when it is freed: on a CPU, every
+    training step then faults all its pages in again. Does nothing with another C library.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")

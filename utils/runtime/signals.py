@@ -1,9 +1,9 @@
-"""SIGTERM and Ctrl-C as a wish that the work can see, so that it ends at a good place."""
+"""SIGTERM and Ctrl-C as requests, so that a script can finish its current work and save before it ends."""
 
 import signal
 
 EXIT_STOPPED = 75
-"""Exit code of a run that was asked to stop and saved all: EX_TEMPFAIL of sysexits.h, 'try again later'."""
+"""Exit code of a run that a signal stopped and that saved everything: EX_TEMPFAIL of sysexits.h, "try again later"."""
 
 
 class Stopped(Exception):

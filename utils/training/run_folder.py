@@ -1,4 +1,4 @@
-"""A run's folder: locked while the run lasts, never overwritten by another, its table of epochs."""
+"""The folder of a run: its lock, the files of earlier runs, and its table of epochs, results.csv."""
 
 import contextlib
 import csv
@@ -9,39 +9,46 @@ from pathlib import Path
 from utils.errors import UserError
 
 RESULTS = "results.csv"
-_OF_A_RUN = ("last.pt", "best.pt", "epoch_*.pt", RESULTS, "skipped*.csv", "tensorboard")
+_RUN_FILES = ("last.pt", "best.pt", "epoch_*.pt", RESULTS, "skipped*.csv", "tensorboard")
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and keep other runs out of it. Raises `UserError` where one is at work."""
+    """Make the folder and lock it while the context lasts. Raises `UserError` if another run holds the lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"{folder}: another run is writing there; wait for it or give another --save-dir") from None
-        for torn in folder.glob(".*.pt.*"):  # of a run that was killed while it saved
-            torn.unlink()
+        for unfinished in folder.glob(".*.pt.*"):  # of a run that was killed while it saved
+            unfinished.unlink()
         yield
 
 
-def set_aside(folder: Path) -> Path | None:
-    """Move an earlier run's files into a subfolder of their own, so that a new run overwrites none of them."""
-    files = [file for pattern in _OF_A_RUN for file in folder.glob(pattern)]
+def set_aside(folder: Path, continued: str | Path | None = None) -> Path | None:
+    """Move an earlier run's files into a new subfolder, so that a new run does not overwrite them.
+
+    continued: the checkpoint that the new run continues; if it is this folder's last.pt, its files stay. Returns the
+    subfolder, None if no file is moved.
+    """
+    if continued and Path(continued).resolve() == (folder / "last.pt").resolve():
+        return None
+    files = [file for pattern in _RUN_FILES for file in folder.glob(pattern)]
     if not files:
         return None
     number = 1
-    while (aside := folder / f"earlier-{number}").exists():
+    while (subfolder := folder / f"earlier-{number}").exists():
         number += 1
-    aside.mkdir()
+    subfolder.mkdir()
     for file in files:
-        file.rename(aside / file.name)
-    return aside
+        file.rename(subfolder / file.name)
+    print(f"{folder} held an earlier run; its files are now in {subfolder}")
+    return subfolder
 
 
 def append_row(path: Path, row: Mapping[str, object]) -> None:
-    """Add a line to a CSV file; the first one gets the header."""
+    """Append a line to a CSV file; a new file gets a header."""
     new = not path.exists()
     with open(path, "a", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, list(row), extrasaction="ignore")
@@ -51,7 +58,7 @@ def append_row(path: Path, row: Mapping[str, object]) -> None:
 
 
 def ensure_row(path: Path, row: Mapping[str, object]) -> None:
-    """Add an epoch's line unless it is there: a run may have been killed between checkpoint and table."""
+    """Append an epoch's line unless the file has it: a run may be killed between checkpoint and table."""
     if path.exists():
         with open(path, newline="", encoding="utf-8") as file:
             if any(line["epoch"] == str(row["epoch"]) for line in csv.DictReader(file)):

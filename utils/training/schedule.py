@@ -7,16 +7,19 @@ from torch.optim.lr_scheduler import LambdaLR, ReduceLROnPlateau
 
 
 class Schedule:
-    """`after_step` and `after_epoch` are called for either kind; each does its part.
+    """A schedule of either kind; a run calls both `after_step` and `after_epoch`.
 
     plateau: the rate is halved when the watched loss has not fallen for more than `patience` epochs.
-    cosine: a straight line up over `warmup_steps`, then a half cosine down to zero at `total_steps`.
+    cosine: the rate rises linearly over `warmup_steps`, then follows a half cosine down to zero at `total_steps`.
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer, kind: str, patience: int, warmup_steps: int, total_steps: int):
-        self.kind = kind
+        self.kind, self._optimizer = kind, optimizer
+        self._plateau: ReduceLROnPlateau | None = None
+        self._cosine: LambdaLR | None = None
+        self._rate = optimizer.param_groups[0]["lr"]
         if kind == "plateau":
-            self._scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=patience)
+            self._plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=patience)
         else:
 
             def factor(step: int) -> float:
@@ -25,30 +28,39 @@ class Schedule:
                 share = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
                 return 0.5 * (1 + math.cos(math.pi * min(share, 1)))
 
-            self._scheduler = LambdaLR(optimizer, factor)
+            self._cosine = LambdaLR(optimizer, factor)
 
     def after_step(self) -> None:
-        if self.kind == "cosine":
-            self._scheduler.step()
+        if self._cosine:
+            self._cosine.step()
 
     def after_epoch(self, watched_loss: float) -> None:
-        if self.kind == "plateau":
-            self._scheduler.step(watched_loss)
+        if self._plateau:
+            self._plateau.step(watched_loss)
 
     def state_dict(self) -> dict:
         return {"kind": self.kind, **self._scheduler.state_dict()}
 
-    def begin(self, optimizer: torch.optim.Optimizer, rate: float) -> None:
-        """Set the rate that this schedule begins with, whatever a loaded optimizer brought along."""
-        for group, first in zip(optimizer.param_groups, self._scheduler.get_last_lr(), strict=True):
-            group["lr"] = first if self.kind == "cosine" else rate
+    def reset_rate(self) -> None:
+        """Set the optimizer's rate to the one that this schedule starts with, whatever a checkpoint restored."""
+        rates = self._cosine.get_last_lr() if self._cosine else [self._rate] * len(self._optimizer.param_groups)
+        for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
+            group["lr"] = rate
 
     def set_patience(self, patience: int) -> None:
-        self._scheduler.patience = patience
+        """Change the plateau schedule's patience."""
+        if self._plateau:
+            self._plateau.patience = patience
 
     def load_state_dict(self, state: dict) -> bool:
-        """False, and nothing loaded, where the state is of another kind of schedule."""
+        """Load a schedule's state. Returns False, and loads nothing, if it is of the other kind."""
         if state.get("kind") != self.kind:
             return False
         self._scheduler.load_state_dict({name: value for name, value in state.items() if name != "kind"})
         return True
+
+    @property
+    def _scheduler(self) -> ReduceLROnPlateau | LambdaLR:
+        scheduler = self._plateau or self._cosine
+        assert scheduler is not None
+        return scheduler

@@ -1,44 +1,64 @@
 """Scalars and pictures of a run for TensorBoard (requirements-extra.txt)."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch import nn
 
-from utils.decode import decode
+from utils.data.frames import Frame, FrameDataset
+from utils.data.images import UnreadableImage
+from utils.decode import Thresholds
+from utils.detector import words_in_frames
 from utils.evaluation.drawing import draw_detections
-from utils.maps import hide_padding, normalise
-from utils.runtime.optional import need
+from utils.maps import normalise
+from utils.network.base import TextNetwork
+from utils.runtime.optional import import_optional
+
+PICTURES = 4
+"""Frames whose pictures are written."""
+
+
+def open_board(folder: Path, dataset: FrameDataset, thresholds: Thresholds) -> "Board":
+    """A board with pictures of a few frames from all over the dataset; unreadable ones are left out."""
+    frames = []
+    for index in np.linspace(0, len(dataset) - 1, min(len(dataset), PICTURES)).astype(int).tolist():
+        with contextlib.suppress(UnreadableImage):
+            frames.append(dataset.frame(index, seed=0))
+    return Board(folder, frames, thresholds)
 
 
 class Board:
-    """Writes below `folder`; pictures of a fixed few frames, the same every epoch.
+    """Writes event files to `folder`: all numbers of an epoch, and pictures of some frames, the same every epoch.
 
-    frames: `utils.data.frames.Frame`.
+    frames: of a dataset.
     """
 
-    def __init__(self, folder: Path, frames: list, score_threshold: float, nms_threshold: float):
-        self._writer = need("torch.utils.tensorboard", "--tensorboard").SummaryWriter(str(folder))
-        self._frames, self._thresholds = frames, (score_threshold, nms_threshold)
+    def __init__(self, folder: Path, frames: Sequence[Frame], thresholds: Thresholds):
+        self._writer = import_optional("torch.utils.tensorboard", "--tensorboard").SummaryWriter(str(folder))
+        self._frames, self._thresholds = frames, thresholds
 
-    def write(self, epoch: int, row: Mapping[str, float | str], model: nn.Module) -> None:
+    def write(self, epoch: int, row: Mapping[str, float | str], network: TextNetwork) -> None:
+        """Write an epoch's line of results.csv, and the network's detections and score maps of the frames."""
         for name, value in row.items():
-            if name != "epoch" and value != "":  # what this run does not measure
+            if name != "epoch" and value != "":
                 self._writer.add_scalar(name, value, epoch)
-        device = next(model.parameters()).device
-        model.eval()
+        network.eval()
         for number, frame in enumerate(self._frames):
-            with torch.inference_mode():
-                prediction = model(normalise(torch.from_numpy(frame.image[None]).to(device)))
-            quads, _ = decode(hide_padding(prediction, [frame.info.size]), *self._thresholds)[0]
-            words = frame.info.words_in_input()
-            score = prediction.confidence[0, 0].float().sigmoid().cpu().numpy() * 255
-            score = cv2.resize(score.astype(np.uint8), frame.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
-            pictures = [draw_detections(frame.image, words, quads), np.repeat(score[..., None], 3, 2)]
-            self._writer.add_image(
-                f"frame {number}: detections, score map", np.hstack(pictures), epoch, dataformats="HWC"
-            )
+            title = f"frame {number}: detections, score map"
+            self._writer.add_image(title, self._draw(frame, network), epoch, dataformats="HWC")
         self._writer.flush()
+
+    @torch.inference_mode()
+    def _draw(self, frame: Frame, network: TextNetwork) -> np.ndarray:
+        """(H, 2 W, 3) uint8: the input with its words and detections, and the score map."""
+        device = next(network.parameters()).device
+        prediction = network(normalise(torch.from_numpy(frame.image[None]).to(device)))
+        in_input = frame.info._replace(matrix=np.eye(2, 3))  # the words are drawn on the network's input
+        quads, _ = words_in_frames(prediction, [in_input], self._thresholds)[0]
+        words = frame.info.words_in_input()
+        score = prediction.confidence[0, 0].float().sigmoid().cpu().numpy() * 255
+        score = cv2.resize(score.astype(np.uint8), frame.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        return np.hstack([draw_detections(frame.image, words, quads), np.repeat(score[..., None], 3, 2)])
