@@ -25,8 +25,8 @@ ACTIONS = ("sparsity", "target_macs", "target_params", "target_latency", "plan",
 def add_options(parser: Parser) -> Parser:
     """Add the options of `prune.py`; returns the parser."""
     text = "the checkpoint to prune, of an original or a pruned network"
-    option(parser, "--pretrain-model", nonempty_text, None, "CKPT", text)
-    option(parser, "--save-dir", nonempty_path, None, "DIR", "folder for pruned.pt, plan.json, report.json")
+    option(parser, "--pretrain-model CKPT", nonempty_text, None, text)
+    option(parser, "--save-dir DIR", nonempty_path, None, "folder for pruned.pt, plan.json, report.json")
     _add_target_options(parser.add_argument_group("how much to remove, or what else to do (one of these)"))
     _add_measure_options(parser.add_argument_group("how the target is reached"))
     _add_method_options(parser.add_argument_group("which channels, and what replaces them"))
@@ -37,14 +37,14 @@ def add_options(parser: Parser) -> Parser:
 
 def _add_target_options(group) -> None:
     text = f"remove this share of the present channels (default {SPARSITY})"
-    option(group, "--sparsity", number(0, 0.999), None, "SHARE", text)
+    option(group, "--sparsity SHARE", number(0, 0.999), None, text)
     text = "keep at most this share of the original network's MACs"
-    option(group, "--target-macs", number(1e-6, 1), None, "SHARE", text)
+    option(group, "--target-macs SHARE", number(1e-6, 1), None, text)
     text = "keep at most this share of the original network's parameters"
-    option(group, "--target-params", number(1e-6, 1), None, "SHARE", text)
+    option(group, "--target-params SHARE", number(1e-6, 1), None, text)
     text = "take at most this time for one image on this machine's CPU, measured"
-    option(group, "--target-latency", number(0.01), None, "MS", text)
-    option(group, "--plan", nonempty_text, None, "FILE", "keep as many channels as this channel plan has (JSON)")
+    option(group, "--target-latency MS", number(0.01), None, text)
+    option(group, "--plan FILE", nonempty_text, None, "keep as many channels as this channel plan has (JSON)")
     flag(group, "--zeroed", "remove only the channels without effect in a masked network: their output is constant")
     flag(group, "--analyse", "only measure how sensitive each channel group is: analysis.csv, analysis.png")
     flag(group, "--show-groups", "only print the channel groups, which layers write them and which read them")
@@ -52,27 +52,27 @@ def _add_target_options(group) -> None:
 
 def _add_measure_options(group) -> None:
     text = "height and width of the input that MACs and times are counted for"
-    option(group, "--size", whole_number(32), SIZE, ("H", "W"), text, nargs=2)
-    option(group, "--threads", whole_number(1), None, "N", "threads of --target-latency (default: all cores)")
+    option(group, "--size H W", whole_number(32), SIZE, text)
+    option(group, "--threads N", whole_number(1), None, "threads of --target-latency (default: all cores)")
     text = "prune in this many steps; between them, fine-tune with the training options after a bare --"
-    option(group, "--steps", whole_number(1), 1, "K", text)
+    option(group, "--steps K", whole_number(1), 1, text)
 
 
 def _add_method_options(group) -> None:
     names = sorted(CRITERIA)
     text = "importance of a channel: " + "; ".join(f"{name}: {CRITERIA[name].summary}" for name in names)
-    option(group, "--criterion", str, "l1", None, text, choices=names)
+    option(group, "--criterion", str, "l1", text, choices=names)
     text = "remove the same share of each group, or the channels of the lowest scores of all groups"
-    option(group, "--scope", str, "layer", None, text, choices=("layer", "global"))
-    option(group, "--round-to", whole_number(1), 1, "N", "make widths multiples of this")
-    option(group, "--min-channels", whole_number(1), 1, "N", "least number of channels of each group")
+    option(group, "--scope", str, "layer", text, choices=("layer", "global"))
+    option(group, "--round-to N", whole_number(1), 1, "make widths multiples of this")
+    option(group, "--min-channels N", whole_number(1), 1, "least number of channels of each group")
     flag(group, "--prune-remove-artifacts", "also prune the inputs of the heads, the output of remove_artifacts")
-    option(group, "--seed", whole_number(0), 0, "N", "of the draw of training frames, and of --criterion random")
+    option(group, "--seed N", whole_number(0), 0, "of the draw of training frames, and of --criterion random")
     text = (
         "what replaces a removed channel in the layers that read it: zero, its mean, or a linear combination of the "
         "kept channels (default: linear with training frames, else mean)"
     )
-    option(group, "--reconstruct", str, None, None, text, choices=REPLACEMENTS)
+    option(group, "--reconstruct", str, None, text, choices=REPLACEMENTS)
 
 
 def _add_frame_options(group) -> None:
@@ -80,10 +80,10 @@ def _add_frame_options(group) -> None:
         f"training frames to measure on; BatchNorm statistics are re-estimated where this lowers their loss (default "
         f"{FRAMES}); 0: statistics are not re-estimated"
     )
-    option(group, "--recalibrate", whole_number(0), None, "N", text)
-    option(group, "--train-folder-syn", nonempty_text, None, "DIR", "SynthText: the folder of gt.mat")
-    option(group, "--train-folder-sample", nonempty_text, None, "DIR", "a sample dataset, see docs/data.md")
-    option(group, "--batch-size", whole_number(2), 8, "N", "frames in a batch")
+    option(group, "--recalibrate N", whole_number(0), None, text)
+    option(group, "--train-folder-syn DIR", nonempty_text, None, "SynthText: the folder of gt.mat")
+    option(group, "--train-folder-sample DIR", nonempty_text, None, "a sample dataset, see docs/data.md")
+    option(group, "--batch-size N", whole_number(2), 8, "frames in a batch")
     add_view_options(group)
     add_cache_option(group)
     add_reading_options(group)
@@ -91,7 +91,7 @@ def _add_frame_options(group) -> None:
 
 def _add_report_options(group) -> None:
     text = "a sample dataset: loss and hmean on its test frames are measured"
-    option(group, "--test-folder-sample", nonempty_text, None, "DIR", text)
+    option(group, "--test-folder-sample DIR", nonempty_text, None, text)
     flag(group, "--chart", "draw the kept channels: channels.png (needs requirements-extra.txt)")
     add_detection_options(group)
 
