@@ -70,9 +70,10 @@ def test_a_target_in_milliseconds_is_measured(prune, tmp_path, capfd):
     model = FOTSModelPruned(uniform_plan(0.25)).eval()
     save_checkpoint(tmp_path / "wide.pt", model)
     for attempt in range(4):
-        target = measure_cost(model, 64, 64)["milliseconds_1_thread"] / 2
+        target = measure_cost(model, 192, 192)["milliseconds_1_thread"] / 2
+        options = "--target-latency", target, "--threads", 1, "--size", 192, 192
         try:
-            plan = prune("--target-latency", target, "--threads", 1, checkpoint=tmp_path / "wide.pt")
+            plan = prune(*options, checkpoint=tmp_path / "wide.pt")
             break
         except UserError as error:
             assert attempt < 3, error
