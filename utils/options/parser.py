@@ -25,23 +25,19 @@ class Parser(argparse.ArgumentParser):
         return {name for name, value in vars(self.parse_args(arguments, blank)).items() if value is not absent}
 
 
-def option(group, name: str | tuple[str, ...], kind: Callable, default, *texts, **more) -> None:
+def option(group, name: str, kind: Callable, default, text: str, **more) -> None:
     """Add an option with values; its help shows the default unless that is None.
 
     name: the option and the placeholders of its values, such as "--crop PX" or "--stretch LOW HIGH"; synonyms as in
-    "--epoch/--epochs N". kind: the argument type. texts: the help. more: as for `add_argument`.
+    "--epoch/--epochs N". kind: the argument type. more: as for `add_argument`.
     """
-    *old, text = texts
-    if old:
-        names = (name,) if isinstance(name, str) else name
-        more["metavar"] = old[0]
-    else:
-        first, *values = str(name).split()
-        names = tuple(first.split("/"))
-        more |= {"metavar": values[0] if len(values) == 1 else tuple(values)} if values else {}
-        more |= {"nargs": len(values)} if len(values) > 1 else {}
+    names, *values = name.split()
+    if values:
+        more["metavar"] = values[0] if len(values) == 1 else tuple(values)
+    if len(values) > 1:
+        more["nargs"] = len(values)
     text += "" if default is None else " (default %(default)s)"
-    group.add_argument(*names, type=kind, default=default, help=text, **more)
+    group.add_argument(*names.split("/"), type=kind, default=default, help=text, **more)
 
 
 def flag(group, name: str, text: str) -> None:
@@ -59,9 +55,6 @@ def nonempty_text(text: str) -> str:
 def nonempty_path(text: str) -> Path:
     """Argument type: a path, not blank."""
     return Path(nonempty_text(text))
-
-
-given_text, given_path = nonempty_text, nonempty_path
 
 
 def whole_number(least: int, most: int = 2**31 - 1) -> Callable[[str], int]:
