@@ -8,6 +8,7 @@ from pathlib import Path
 
 from utils.errors import UserError, run_script
 from utils.options.parser import Parser
+from utils.runtime.inputs import read_regular
 from utils.runtime.tables import format_table
 
 COLUMNS = {
@@ -25,10 +26,16 @@ def compare(folders: list[Path]) -> str:
     rows = [["", *(title for title, _ in COLUMNS.values())]]
     for folder in folders:
         try:
-            metrics = json.loads((folder / "metrics.json").read_text())
-        except (OSError, ValueError) as error:
+            metrics = json.loads(read_regular(folder / "metrics.json"))
+            cells = [pattern.format(metrics[name]) for name, (_, pattern) in COLUMNS.items()]
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{folder / 'metrics.json'}: {error}; write it with test_sample.py --output-dir") from None
-        rows.append([folder.name, *(pattern.format(metrics[name]) for name, (_, pattern) in COLUMNS.items())])
+        except (KeyError, TypeError):
+            columns = ", ".join(COLUMNS)
+            raise UserError(
+                f"{folder / 'metrics.json'}: expected numbers for {columns}, as test_sample.py writes"
+            ) from None
+        rows.append([folder.name, *cells])
     return format_table(rows)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from utils.errors import UserError, run_script
 from utils.options.parser import Parser, option
+from utils.runtime.inputs import read_regular
 from utils.runtime.optional import import_optional
 from utils.training.run_folder import RESULTS
 
@@ -23,12 +24,12 @@ def read_curves(folder: Path) -> dict[str, list[float]]:
     """The columns of a run's results.csv by name; empty cells are nan."""
     path = folder / RESULTS
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
+        lines = read_regular(path).decode("utf-8").splitlines()
+        rows = list(csv.DictReader(lines))
         return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give a --save-dir of train_sample.py") from None
-    except (IndexError, TypeError, ValueError):
+    except (IndexError, TypeError, ValueError, csv.Error):
         raise UserError(f"{path}: not a table of epochs that train_sample.py wrote") from None
 
 

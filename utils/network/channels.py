@@ -14,6 +14,7 @@ from typing import NamedTuple
 import torch
 
 from utils.errors import UserError
+from utils.runtime.inputs import read_regular
 
 HEADS = {"confidence": 1, "distances": 4, "angle": 1}
 _STAGES = {"encoder1": (64, 3), "encoder2": (128, 4), "encoder3": (256, 6), "encoder4": (512, 3)}
@@ -82,10 +83,10 @@ def check_plan(plan: Mapping[str, int]) -> dict[str, int]:
 def read_plan(path: str | Path) -> dict[str, int]:
     """The channel plan in a JSON file. Raises `UserError`."""
     try:
-        plan = json.loads(Path(path).read_text(encoding="utf-8"))
+        plan = json.loads(read_regular(path).decode("utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give a plan.json that prune.py wrote") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a JSON file ({error}); give a plan.json that prune.py wrote") from None
     if not isinstance(plan, dict):
         raise UserError(f"{path}: holds a {type(plan).__name__}; expected channels by group, as prune.py writes them")
