@@ -1,4 +1,4 @@
-"""The command lines as users type them, in processes of their own, and what happens when things go wrong."""
+"""The command lines as users type them, in separate processes, and their errors."""
 
 import csv
 import importlib
@@ -107,7 +107,7 @@ class TestTraining:
         assert "epoch 4  " in done.stdout
 
     def test_accumulated_gradients_equal_one_large_batchs(self, tmp_path, folders, small_plan, monkeypatch):
-        """Without BatchNorm's statistics between them: 22 images by 3 x 3, the last step of 4, and by 9 at once."""
+        """BatchNorms in eval mode. 22 images as 3 batches of 3 a step, whose last one has 4, and as one batch of 9."""
         torch.manual_seed(0)
         save_checkpoint(tmp_path / "start.pt", FOTSModelPruned(small_plan))
         train = torch.nn.Module.train
@@ -154,11 +154,18 @@ class TestFlagsWithoutEffect:
         refuses(*train, "--continue-training", parts=["--continue-training needs --pretrain-model"])
         refuses(*train, "--prune", parts=["--prune needs --pretrain-model"])
         refuses(*train, "--pretrain-model", small_checkpoint, parts=["a pruned network; give --prune"])
-        refuses(*train, "--pretrain-model", small_checkpoint, "--prune", "--backbone-weights", "none",
-                parts=["--backbone-weights has no effect"])  # fmt: skip
+        pruned = (*train, "--pretrain-model", small_checkpoint, "--prune")
+        refuses(*pruned, "--backbone-weights", "none", parts=["--backbone-weights has no effect"])
         refuses("train_sample.py", "--save-dir", tmp_path, parts=["nothing to train on"])
-        for option, value in (("--batch-size", "0"), ("--epoch", "-1"), ("--lr", "fast"), ("--ngpus", "1.5"),
-                              ("--crop", "64"), ("--rotation", "90")):  # fmt: skip
+        wrong = {
+            "--batch-size": "0",
+            "--epoch": "-1",
+            "--lr": "fast",
+            "--ngpus": "1.5",
+            "--crop": "64",
+            "--rotation": "90",
+        }
+        for option, value in wrong.items():
             refuses(*train, option, value, parts=[option, value])
         refuses(*train, "--epch", "3", parts=["--epch"])
         refuses(*train, "--batch", "3", parts=["--batch"])
@@ -275,7 +282,7 @@ def test_help_names_every_option(run_script):
 
 
 class TestBenchmarks:
-    """They run now and then only: each has to start, and those that nothing else tests to do their work."""
+    """Benchmarks run rarely: each has to start, and those that no other test covers have to work."""
 
     @pytest.mark.parametrize("module", [module.name for module in pkgutil.iter_modules(benchmarks.__path__)])
     def test_each_starts(self, module):

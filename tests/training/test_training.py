@@ -1,4 +1,4 @@
-"""Runs that are stopped, killed, resumed, spread over processes: real processes, real signals."""
+"""Runs that are stopped, killed, resumed and run by several processes: real processes, real signals."""
 
 import csv
 import json
@@ -35,7 +35,7 @@ VIEW = ("--short-side", 110, "--crop", 96, "--val-short-side", 96)
 
 @pytest.fixture
 def data_line(rendered):
-    """A tiny run, but for its network: 22 images, 6 batches of 4, 3 steps an epoch."""
+    """A tiny run without a network: 22 images, 6 batches of 4, 3 steps an epoch."""
     folders = ("--train-folder-syn", rendered / "synthtext", "--train-folder-sample", rendered / "frames")
     run = ("--batch-size", 4, "--save-epoch-every", 0, *VIEW[:4], "--num-workers", 1, "--amp", "off")
     return ("train_sample.py", *folders, *run)
@@ -54,8 +54,8 @@ def channels_last_line(data_line):
 
 
 def start(*line, **options) -> subprocess.Popen:
-    return subprocess.Popen([sys.executable, *map(str, line)], cwd=ROOT, stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, **options)  # fmt: skip
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen([sys.executable, *map(str, line)], cwd=ROOT, text=True, **pipes, **options)
 
 
 def wait_for(path, process: subprocess.Popen, seconds: float = 120) -> None:
@@ -67,8 +67,8 @@ def wait_for(path, process: subprocess.Popen, seconds: float = 120) -> None:
 
 def tensors(path) -> dict[str, torch.Tensor]:
     contents = torch.load(path, weights_only=True)
-    moments = {f"{place} {name}": value for place, state in contents["optimizer"]["state"].items()
-               for name, value in state.items()}  # fmt: skip
+    states = contents["optimizer"]["state"].items()
+    moments = {f"{place} {name}": value for place, state in states for name, value in state.items()}
     return contents["model"] | moments
 
 
@@ -119,7 +119,7 @@ class TestResume:
         assert same(whole / "best.pt", stopped / "best.pt")
 
     def test_stopped_while_it_validates(self, tmp_path, run_script, line):
-        """It ends at once; the validation is done again, on the weights that the epoch had come to."""
+        """It ends at once; when resumed, it validates the weights at the end of the epoch again."""
         options = ("--epoch", 2, "--val", "--val-short-side", 1200, "--score-threshold", 0.9)
         whole, stopped = tmp_path / "whole", tmp_path / "stopped"
         process = start(*line, *options, "--save-dir", stopped)
@@ -150,7 +150,7 @@ class TestResume:
 
 class TestNothingLost:
     def test_thirty_kills(self, tmp_path, line):
-        """SIGKILL at random moments, in mid-save too: the checkpoint always loads, and the run gets on."""
+        """SIGKILL at random moments, also while saving: the checkpoint always loads, and the run progresses."""
         chance = random.Random(0)
         process = start(*line, "--epoch", 100_000, "--save-dir", tmp_path, "--save-every", 0.0001)
         wait_for(tmp_path / "last.pt", process)
@@ -189,9 +189,9 @@ class TestNothingLost:
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     def test_a_loss_that_is_not_finite(self, tmp_path, refuses, line):
-        """Steps far too large: what they broke is listed, skipped, and after several in a row the run ends."""
+        """Steps far too large: skipped steps are listed, and after several in a row the run ends."""
         refuses(*line, "--epoch", 9, "--lr", 1e30, "--save-dir", tmp_path, parts=["not finite 5 steps", "smaller --lr"])
-        assert not (tmp_path / "last.pt").exists()  # nothing good to save
+        assert not (tmp_path / "last.pt").exists()  # no finite weights to save
         lines = (tmp_path / "skipped.csv").read_text().splitlines()
         assert lines[0] == "epoch,step,index,image"
         assert all(re.fullmatch(r"\d+,\d+,\d+,.*\.jpg", text) for text in lines[1:])
@@ -200,12 +200,12 @@ class TestNothingLost:
 
 class TestSeveralProcesses:
     def test_two_processes_take_the_steps_of_one(self, tmp_path, run_script, line, small_checkpoint):
-        """2 x 4 images give the gradients of 8; BatchNorm frozen, since its statistics are each process's own."""
+        """2 x 4 images give the gradients of 8. BatchNorms are frozen, since each process has its own statistics."""
         common = ("--epoch", 2, "--freeze-bn", "--val", *VIEW[4:], "--score-threshold", 0.9, "--num-workers", 0)
         run_script(*line, *common, "--batch-size", 8, "--batches-before-train", 1, "--save-dir", tmp_path / "one")
         for name, batches, size in (("two", 1, 4), ("accumulated", 2, 2)):
-            done = run_script(*line, *common, "--ngpus", 2, "--batch-size", size, "--batches-before-train", batches,
-                              "--save-dir", tmp_path / name)  # fmt: skip
+            step = ("--ngpus", 2, "--batch-size", size, "--batches-before-train", batches)
+            done = run_script(*line, *common, *step, "--save-dir", tmp_path / name)
             assert "2 processes" in done.stdout
             assert done.stdout.count("epoch 1  ") == 1  # only the first one prints
             files = small_checkpoint, tmp_path / "one" / "last.pt", tmp_path / name / "last.pt"
@@ -319,7 +319,7 @@ class TestLearning:
 
     @pytest.mark.parametrize("pruned", [True, False])
     def test_a_teacher(self, tmp_path, run_script, refuses, line, pruned):
-        """The network before pruning, or one of other widths; also through a stop and a resume."""
+        """The teacher is the network before pruning, or one of other widths; also after a stop and a resume."""
         torch.manual_seed(1)
         teacher = tmp_path / "teacher.pt"
         save_checkpoint(teacher, FOTSModelPruned(uniform_plan(1 / 8, keep=())))
