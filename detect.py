@@ -29,7 +29,7 @@ from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write
 from utils.data.problems import Problems
 from utils.data.video import UnreadableVideo, VideoReader, VideoWriter
 from utils.detector import Detector, load_detector
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable, run_script
 from utils.evaluation.drawing import draw_quads
 from utils.evaluation.result_files import write_results
 from utils.options.detecting import add_detecting_options
@@ -80,12 +80,12 @@ def main(args: argparse.Namespace) -> None:
                 detect_video(source, detector, output, args.every)
         except (UnreadableImage, UnreadableVideo) as error:
             output.problems.add("inputs unreadable, left out", str(error))
-            tqdm.write(f"left out: {error}")
+            tqdm.write(f"left out: {printable(error)}")
     if output.problems:
         print(f"left out:\n{output.problems}")
     if not output.frames:
         raise UserError(f"none of the {len(sources)} inputs could be read; the first is {sources[0]}")
-    print(f"{args.output_dir}: {output.words} words in {output.frames} frames")
+    print(f"{printable(args.output_dir)}: {output.words} words in {output.frames} frames")
 
 
 class ResultFolder:
@@ -180,7 +180,9 @@ def detect_video(source: Path | int, detector: Detector, output: ResultFolder, e
     with VideoReader(source, detector.reading.max_pixels) as reader, contextlib.ExitStack() as stack:
         name = output.unique_name(source)
         writer = stack.enter_context(VideoWriter(output.folder / f"det_{name}.mp4", reader.rate))
-        bar = stack.enter_context(tqdm(total=reader.count, desc=name, unit="frame", leave=False, disable=None))
+        bar = stack.enter_context(
+            tqdm(total=reader.count, desc=printable(name), unit="frame", leave=False, disable=None)
+        )
         if isinstance(source, int):
             stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         image, quads, due = None, np.zeros((0, 4, 2)), True

@@ -26,7 +26,7 @@ from datasets import Batch, EpochSampler, make_loader, open_dataset
 from loss import Criterion
 from utils.checkpoint import load_model
 from utils.data.augmentation import WholeFrame
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable, run_script
 from utils.evaluation.validation import ValidationSettings, validate
 from utils.network.base import TextNetwork
 from utils.network.channels import ORIGINAL_PLAN, describe_groups
@@ -78,7 +78,8 @@ def main(request: Request) -> None:
         networks["recalibrated"] = costs | accuracy.of(pruning.network)
     path = save(request.folder, pruning, model, contents, request)
     write_report(request, original, pruning.network, networks)
-    print(f"{path}: fine-tune it with train_sample.py ... --pretrain-model {path} --continue-training --prune")
+    name = printable(path)
+    print(f"{name}: fine-tune it with train_sample.py ... --pretrain-model {name} --continue-training --prune")
 
 
 def show_groups(checkpoint: str | None) -> None:
@@ -158,7 +159,7 @@ def save(folder: Path, pruning: Pruning, before: TextNetwork, contents: Mapping,
     path = folder / "pruned.pt"
     reason = save_pruning(path, pruning, before, contents.get("optimizer"), request.arguments)
     if reason:
-        print(f"{request.checkpoint}: {reason}: {path} has no optimizer state")
+        print(f"{printable(request.checkpoint)}: {reason}: {printable(path)} has no optimizer state")
     return path
 
 
@@ -189,7 +190,7 @@ def analyse(evidence: Evidence, request: Request, accuracy: Accuracy) -> None:
     write_csv(request.folder / "analysis.csv", rows)
     draw_heatmap(request.folder / "analysis.png", rows, whole)
     print(format_table(table_of_halves(rows, whole)))
-    print(f"{request.folder}: analysis.csv, analysis.png")
+    print(f"{printable(request.folder)}: analysis.csv, analysis.png")
 
 
 def build_parser() -> Parser:

@@ -22,7 +22,7 @@ from utils.checkpoint import check_pruned, load_model
 from utils.data.augmentation import WholeFrame
 from utils.decode import Thresholds
 from utils.detector import Detector
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable, run_script
 from utils.evaluation import Evaluation
 from utils.evaluation.breakdown import format_breakdowns
 from utils.evaluation.curves import SWEEP, average_precision, best_threshold, format_curve
@@ -109,7 +109,7 @@ def main(args: argparse.Namespace) -> None:
         shown = {name: metrics[name] for name in (*PRINTED, "device")} | {"timing": timing.describe()}
         (args.output_dir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         write_report(args.output_dir, result.frames, result.detections, shown, tables)
-        print(f"{args.output_dir}: index.html, metrics.json, {len(result.frames)} pictures and res_*.txt")
+        print(f"{printable(args.output_dir)}: index.html, metrics.json, {len(result.frames)} pictures and res_*.txt")
 
 
 def all_short_sides(main_side: int, others: list[int] | None) -> list[int]:

@@ -26,7 +26,7 @@ from utils.data.formats.registry import FORMATS, Recognised, iterate_entries, re
 from utils.data.formats.sizes import picture_size
 from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable, run_script
 from utils.options.parser import Parser, flag
 
 PARTS = "train", "test"
@@ -132,7 +132,7 @@ def main() -> None:
     if args.out.resolve() == args.source.resolve():
         raise UserError(f"{args.out}: it is the source; give another folder")
     counts, problems = convert(args.source, args.out, args.copy, to=args.to, name=args.format)
-    print(f"{args.out}: " + ", ".join(f"{count} {part} images" for part, count in counts.items()))
+    print(f"{printable(args.out)}: " + ", ".join(f"{count} {part} images" for part, count in counts.items()))
     if problems:
         print(f"left out or changed:\n{problems}")
 

@@ -18,7 +18,7 @@ from utils.data.annotations import DONT_CARE, Words, write_words
 from utils.data.augmentation import transform_points
 from utils.data.gt_mat import SynthTextImage, write_synthtext
 from utils.data.images import write_image
-from utils.errors import run_script
+from utils.errors import printable, run_script
 from utils.geometry import bounding_boxes, min_area_rectangles
 from utils.options.parser import Parser, nonempty_path, option, whole_number
 
@@ -241,7 +241,8 @@ def main() -> None:
     args = build_parser().parse_args()
     make_synthtext(args.out / "synthtext", args.images, args.seed)
     make_frames(args.out / "frames", args.train_frames, args.test_frames, args.seed)
-    print(f"{args.out}: synthtext/ ({args.images} images), frames/ ({args.train_frames} + {args.test_frames} frames)")
+    frames = f"{args.train_frames} + {args.test_frames}"
+    print(f"{printable(args.out)}: synthtext/ ({args.images} images), frames/ ({frames} frames)")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from utils.data.images import write_image
 from utils.data.problems import Problems
 from utils.data.video import UnreadableVideo, VideoReader
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable, run_script
 from utils.options.parser import Parser, nonempty_path, option, whole_number
 
 
@@ -30,7 +30,7 @@ def read_frames(video: Path, every: int, problems: Problems) -> Iterator[tuple[i
         raise UserError(f"{error}; give a video, as mp4 (H.264) or avi (MJPEG)") from None
     number = -1
     with reader:
-        bar = tqdm(reader, desc=video.name, total=reader.count, unit="frame", leave=False, disable=None)
+        bar = tqdm(reader, desc=printable(video.name), total=reader.count, unit="frame", leave=False, disable=None)
         for number, frame in enumerate(bar):
             if frame is None:
                 problems.add("frames unreadable, left out", f"{video}: frame {number}")
@@ -55,7 +55,7 @@ def main() -> None:
         args.out.mkdir(parents=True, exist_ok=True)
         write_image(args.out / f"{args.video.stem}_{number:06d}.jpg", frame)
         count += 1
-    print(f"{args.out}: {count} frames of {args.video}")
+    print(f"{printable(args.out)}: {count} frames of {printable(args.video)}")
     if problems:
         print(f"left out:\n{problems}")
 

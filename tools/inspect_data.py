@@ -20,7 +20,7 @@ from utils.data.frames import Frame
 from utils.data.images import UnreadableImage, write_image
 from utils.data.layouts import FORMAT_NAMES
 from utils.data.problems import Problems
-from utils.errors import run_script
+from utils.errors import printable, run_script
 from utils.evaluation.drawing import DONT_CARE_COLOUR, MATCHED
 from utils.geometry import min_area_rectangles
 from utils.maps import Target
@@ -151,7 +151,7 @@ def main() -> None:
     dataset = open_folder(args.folder, not args.test, format_name=args.format, **options)
     problems = Problems.together([dataset.problems])
     usable, unreadable = len(dataset), problems.count("images unreadable, left out")
-    print(f"format       {dataset.annotations.source}")
+    print(f"format       {printable(dataset.annotations.source)}")
     print(describe(dataset.annotations))
     samples = read_samples(dataset, args.samples, args.seed, problems)
     targets = [sample.target() for sample in samples]
@@ -161,7 +161,7 @@ def main() -> None:
     print(f"left out or repaired:\n{problems}" if problems else "left out or repaired: nothing")
     if args.out and samples:
         pictures = [draw_sample(sample, target) for sample, target in zip(samples, targets, strict=True)]
-        print(f"{args.out}: {write_sheets(args.out, pictures)} sheets")
+        print(f"{printable(args.out)}: {write_sheets(args.out, pictures)} sheets")
 
 
 if __name__ == "__main__":

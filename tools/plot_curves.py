@@ -6,7 +6,7 @@ python3 -m tools.plot_curves OUT OTHER_OUT --to curves.png
 import csv
 from pathlib import Path
 
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable, run_script
 from utils.options.parser import Parser, option
 from utils.runtime.inputs import read_regular
 from utils.runtime.optional import import_optional
@@ -66,7 +66,7 @@ def build_parser() -> Parser:
 def main() -> None:
     args = build_parser().parse_args()
     draw_curves(args.folders, args.to)
-    print(args.to)
+    print(printable(args.to))
 
 
 if __name__ == "__main__":

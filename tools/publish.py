@@ -14,7 +14,7 @@ import torch
 
 from utils.checkpoint import FORMAT, describe_channels, load_model, write_atomically
 from utils.decode import SCORE_THRESHOLD
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable, run_script
 from utils.options.parser import Parser, nonempty_path, number, option
 
 KEPT = ("epoch", "metrics")
@@ -52,7 +52,7 @@ def build_parser() -> Parser:
 def main() -> None:
     args = build_parser().parse_args()
     publish(args.source, args.destination, args.score_threshold)
-    print(f"{args.destination}: {args.destination.stat().st_size / 1e6:.1f} MB")
+    print(f"{printable(args.destination)}: {args.destination.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

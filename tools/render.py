@@ -14,7 +14,7 @@ import sys
 from tqdm import tqdm
 
 from utils.data.gt_mat import write_synthtext
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable, run_script
 from utils.options.parser import Parser, nonempty_path, option, whole_number
 from utils.rendering.engine import Renderer, load_studio, render
 from utils.rendering.scenes import Style
@@ -44,13 +44,13 @@ def main() -> None:
     renderer = Renderer(args.out, studio, Style(size=tuple(args.size)), args.seed)
     done = []
     with StopRequest() as stop, contextlib.closing(render(renderer, args.images, workers)) as images:
-        for image in tqdm(images, desc=str(args.out), total=args.images, unit="img", disable=None):
+        for image in tqdm(images, desc=printable(args.out), total=args.images, unit="img", disable=None):
             done.append(image)
             if stop.requested:
                 break
     write_synthtext(args.out / "gt.mat", done)
     words = sum(len(image.quads) for image in done)
-    print(f"{args.out}: {len(done)} images, {words} words")
+    print(f"{printable(args.out)}: {len(done)} images, {words} words")
     if len(done) < args.images:
         print(f"interrupted: gt.mat has the {len(done)} of {args.images} images that are written", file=sys.stderr)
         sys.exit(130)

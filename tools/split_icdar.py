@@ -9,7 +9,7 @@ test frames.
 from pathlib import Path
 
 from utils.data.annotations import ICDAR2015_LAYOUT, list_images
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable, run_script
 from utils.options.parser import Parser, option, whole_number
 
 
@@ -43,7 +43,7 @@ def build_parser() -> Parser:
 def main() -> None:
     args = build_parser().parse_args()
     counts = split(args.source, args.out, args.train)
-    print(f"{args.out}: {counts[0]} training and {counts[1]} test images, linked")
+    print(f"{printable(args.out)}: {counts[0]} training and {counts[1]} test images, linked")
 
 
 if __name__ == "__main__":

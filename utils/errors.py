@@ -21,7 +21,7 @@ class UserError(Exception):
     """An input that cannot be used. The message names the file, the value and the cure."""
 
     def __str__(self) -> str:
-        return "\n".join(map(printable, super().__str__().split("\n")))
+        return printable_lines(super().__str__())
 
 
 def printable(text: object) -> str:
@@ -30,6 +30,11 @@ def printable(text: object) -> str:
     So are line breaks, marks that change the direction of writing, and the bytes of names that are not UTF-8.
     """
     return _UNPRINTABLE.sub(_escape, str(text))
+
+
+def printable_lines(text: object) -> str:
+    """Return the text as `printable` does, but with its line breaks."""
+    return "\n".join(map(printable, str(text).split("\n")))
 
 
 def _escape(found: re.Match) -> str:

@@ -27,7 +27,7 @@ from utils.data.annotations import Annotations, Names, check_words
 from utils.data.gt_mat import damage_as_user_error, file_name_of, marks_of_cell, quads_of_cell, read_columns
 from utils.data.mat_cells import Cell
 from utils.data.problems import Problems
-from utils.errors import UserError
+from utils.errors import UserError, printable
 from utils.runtime.files import atomic_file
 
 try:
@@ -220,7 +220,7 @@ def _write_arrays(handle: BinaryIO, file: Path, names: Names, cells: Iterable[tu
     """
     problems, kept, total = Problems(), [], 0
     counts, ignored = [], []
-    bar = tqdm(cells, desc=f"{file}: first use, indexing", total=len(names), unit="img", disable=None)
+    bar = tqdm(cells, desc=f"{printable(file)}: first use, indexing", total=len(names), unit="img", disable=None)
     with contextlib.closing(bar):
         stream = enumerate(bar)
         while batch := list(itertools.islice(stream, _BATCH)):
@@ -271,7 +271,7 @@ def _read_mat(file: Path) -> tuple[Names, Iterator[tuple[Cell, Cell | None]]]:
     """
     columns = read_columns(file, _COLUMNS)
     count, cells = columns["imnames"]
-    bar = tqdm(cells, desc=f"{file}: first use, names", total=count, unit="img", leave=False, disable=None)
+    bar = tqdm(cells, desc=f"{printable(file)}: first use, names", total=count, unit="img", leave=False, disable=None)
     names = Names.pack(file_name_of(cell, file) for cell in bar)
     marks = columns["dontcare"][1] if "dontcare" in columns else itertools.repeat(None)
     return names, zip(columns["wordBB"][1], marks, strict=False)

@@ -4,6 +4,7 @@ Matrices are (2, 3) and map (x, y) pixel positions of the frame to those of the 
 the same matrix as the pixels. Pixel (x, y) covers x - 0.5 to x + 0.5.
 """
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
 
@@ -12,6 +13,13 @@ import numpy as np
 
 from utils.errors import UserError
 from utils.maps import PADDING_COLOUR, STRIDE, padded_size
+
+MOST_SIDE = 4096
+"""Pixels: the largest short side, and the largest side of a crop. A mistyped short side of 60,000 fills the memory of
+any machine."""
+
+MOST_FRAME_PIXELS = 2**25
+"""Of a whole frame as the network's input: a frame that would have more is resized to fewer."""
 
 LONGEST = 64
 """A whole frame whose long side is more than this times its short side is resized by its long side: a strip of
@@ -72,12 +80,17 @@ class TrainTransform:
     """The encoder's deepest map must have more than one cell, for BatchNorm."""
 
     def __post_init__(self):
-        if self.short_side < 1 or not 0 <= self.rotation <= 45 or not 0 < self.stretch[0] <= self.stretch[1]:
-            raise UserError(f"{self}: expected short_side > 0, rotation from 0 to 45, stretch 0 < low <= high")
+        if (
+            not 1 <= self.short_side <= MOST_SIDE
+            or not 0 <= self.rotation <= 45
+            or not 0 < self.stretch[0] <= self.stretch[1]
+        ):
+            raise UserError(f"{self}: expected short_side 1 to {MOST_SIDE}, rotation 0 to 45, stretch 0 < low <= high")
         if not 0 < self.scale[0] <= self.scale[1] or not 0 <= self.word_crops <= 1 or not 0 <= self.colour <= 1:
             raise UserError(f"{self}: expected scale 0 < low <= high, word_crops and colour from 0 to 1")
-        if self.crop < self.least_crop or self.crop % STRIDE:
-            raise UserError(f"crop: {self.crop} pixels; expected a multiple of {STRIDE}, {self.least_crop} or more")
+        if not self.least_crop <= self.crop <= MOST_SIDE or self.crop % STRIDE:
+            bounds = f"{self.least_crop} to {MOST_SIDE}"
+            raise UserError(f"crop: {self.crop} pixels; expected a multiple of {STRIDE}, {bounds}")
 
     def __call__(
         self,
@@ -134,8 +147,8 @@ class WholeFrame:
     short_side: int = 280
 
     def __post_init__(self):
-        if self.short_side < 1:
-            raise UserError(f"short side: {self.short_side} pixels; expected 1 or more")
+        if not 1 <= self.short_side <= MOST_SIDE:
+            raise UserError(f"short side: {self.short_side} pixels; expected 1 to {MOST_SIDE}")
 
     def __call__(
         self,
@@ -158,7 +171,8 @@ class WholeFrame:
 
     def shrinkage(self, height: int, width: int) -> float:
         """How many pixels of a frame of that size go to one of the input's."""
-        return max(min(height, width), max(height, width) / LONGEST) / self.short_side
+        factor = max(min(height, width), max(height, width) / LONGEST) / self.short_side
+        return max(factor, math.sqrt(height * width / MOST_FRAME_PIXELS))
 
 
 def recolour(image: np.ndarray, rng: np.random.Generator, strength: float) -> np.ndarray:

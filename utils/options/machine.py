@@ -2,6 +2,9 @@
 
 from utils.options.parser import nonempty_text, option, whole_number
 
+MOST_IMAGES, MOST_WORKERS, MOST_ROUNDS = 4096, 256, 1000
+"""Upper bounds, for the sake of the memory: images in a batch, worker processes, draws of a frame in an epoch."""
+
 
 def add_cache_option(group) -> None:
     """Add the option of the annotation index's folder."""
@@ -14,4 +17,4 @@ def add_machine_options(group, *, workers: bool = True) -> None:
     option(group, "--ngpus N", whole_number(0), 1, "GPUs to use; 0, or a machine without a GPU: the CPU")
     if workers:
         text = "worker processes that read data (default: 1 on the CPU, else one for each core, at most 8)"
-        option(group, "--num-workers N", whole_number(0), None, text)
+        option(group, "--num-workers N", whole_number(0, MOST_WORKERS), None, text)

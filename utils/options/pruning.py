@@ -3,7 +3,8 @@
 import argparse
 from collections.abc import Iterable
 
-from utils.options.machine import add_cache_option
+from utils.data.augmentation import MOST_SIDE
+from utils.options.machine import MOST_IMAGES, add_cache_option
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
 from utils.options.training import parse_args as parse_training_line
@@ -52,7 +53,7 @@ def _add_target_options(group) -> None:
 
 def _add_measure_options(group) -> None:
     text = "height and width of the input that MACs and times are counted for"
-    option(group, "--size H W", whole_number(32), SIZE, text)
+    option(group, "--size H W", whole_number(32, MOST_SIDE), SIZE, text)
     option(group, "--threads N", whole_number(1), None, "threads of --target-latency (default: all cores)")
     text = "prune in this many steps; between them, fine-tune with the training options after a bare --"
     option(group, "--steps K", whole_number(1), 1, text)
@@ -83,7 +84,7 @@ def _add_frame_options(group) -> None:
     option(group, "--recalibrate N", whole_number(0), None, text)
     option(group, "--train-folder-syn DIR", nonempty_text, None, "SynthText: the folder of gt.mat")
     option(group, "--train-folder-sample DIR", nonempty_text, None, "a sample dataset, see docs/data.md")
-    option(group, "--batch-size N", whole_number(2), 8, "frames in a batch")
+    option(group, "--batch-size N", whole_number(2, MOST_IMAGES), 8, "frames in a batch")
     add_view_options(group)
     add_cache_option(group)
     add_reading_options(group)

@@ -1,6 +1,7 @@
 """The options of `test_sample.py`."""
 
-from utils.options.machine import add_cache_option, add_machine_options
+from utils.data.augmentation import MOST_SIDE
+from utils.options.machine import MOST_IMAGES, add_cache_option, add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, option, whole_number
 from utils.options.reading import add_reading_options
 from utils.options.view import add_detection_options
@@ -20,7 +21,7 @@ def add_frame_options(group) -> None:
     option(group, "--test-folder-sample DIR", nonempty_text, None, text, required=True)
     add_cache_option(group)
     add_reading_options(group)
-    option(group, "--batch-size N", whole_number(1), 1, "frames in a batch")
+    option(group, "--batch-size N", whole_number(1, MOST_IMAGES), 1, "frames in a batch")
     text = "accepted and ignored, so that a training command line can be reused"
     option(group, "--batches-before-train N", whole_number(1), 1, text)
 
@@ -33,5 +34,5 @@ def add_network_options(group) -> None:
 def add_measurement_options(group) -> None:
     flag(group, "--sweep", "also measure at other score thresholds, on the same maps, and print the best one")
     text = "also detect at these short sides and merge all words (without values: at 0.7 and 1.4 times the main one)"
-    option(group, "--multi-scale PX", whole_number(1), None, text, nargs="*")
+    option(group, "--multi-scale PX", whole_number(1, MOST_SIDE), None, text, nargs="*")
     option(group, "--output-dir DIR", nonempty_path, None, "folder for the pictures, res_*.txt and metrics.json")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from utils.decode import Thresholds
-from utils.options.machine import add_cache_option, add_machine_options
+from utils.options.machine import MOST_IMAGES, MOST_ROUNDS, add_cache_option, add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
 from utils.options.view import add_detection_options, add_view_options
@@ -73,7 +73,7 @@ def add_data_options(group) -> None:
     text = "SynthText images drawn for a validation (default 3500)"
     option(group, "--syn-val-size N", whole_number(1), None, text)
     text = "number of times that an epoch draws each annotated frame; 0.5 draws a random half of them"
-    option(group, "--sample-ratio X", number(0.01), 1.0, text)
+    option(group, "--sample-ratio X", number(0.01, MOST_ROUNDS), 1.0, text)
 
 
 def add_network_options(group) -> None:
@@ -94,7 +94,7 @@ def add_network_options(group) -> None:
 def add_step_options(group) -> None:
     """Add the options of steps and epochs."""
     option(group, "--epoch/--epochs N", whole_number(1), 30, "epochs of this run")
-    option(group, "--batch-size N", whole_number(1), 16, "images in a batch, for each process")
+    option(group, "--batch-size N", whole_number(1, MOST_IMAGES), 16, "images in a batch, for each process")
     text = "batches whose gradients are accumulated for one step"
     option(group, "--batches-before-train N", whole_number(1), 2, text)
     option(group, "--lr RATE", number(0), 1e-3, "Adam's learning rate")

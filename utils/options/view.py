@@ -2,7 +2,7 @@
 
 import argparse
 
-from utils.data.augmentation import TrainTransform, WholeFrame
+from utils.data.augmentation import MOST_SIDE, TrainTransform, WholeFrame
 from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD
 from utils.options.parser import number, option, whole_number
 
@@ -10,7 +10,7 @@ from utils.options.parser import number, option, whole_number
 def add_detection_options(group, *names: str) -> None:
     """Add the options of whole frames, in validation and in tests. names: of the option for their size."""
     name = f"{'/'.join(names or ('--val-short-side',))} PX"
-    option(group, name, whole_number(1), WholeFrame.short_side, "short side of whole frames, in pixels")
+    option(group, name, whole_number(1, MOST_SIDE), WholeFrame.short_side, "short side of whole frames, in pixels")
     text = "lowest probability of a cell that counts as text"
     option(group, "--score-threshold P", number(0, 1), SCORE_THRESHOLD, text)
     text = "IoU of two words above which the one with fewer cells is removed"
@@ -20,13 +20,19 @@ def add_detection_options(group, *names: str) -> None:
 def add_view_options(group) -> None:
     """Add the options of training frames, from which `train_transform` makes a transform."""
     default = TrainTransform
-    option(group, "--short-side PX", whole_number(1), default.short_side, "short side of training frames, in pixels")
+    option(
+        group,
+        "--short-side PX",
+        whole_number(1, MOST_SIDE),
+        default.short_side,
+        "short side of training frames, in pixels",
+    )
     text = "rotate training frames by a random angle of up to this, in both directions"
     option(group, "--rotation DEG", number(0, 45), default.rotation, text)
     text = "stretch the height of training frames by a random factor"
     option(group, "--stretch LOW HIGH", number(0.1, 10), default.stretch, text)
     text = "crop training frames to a square of this side, a multiple of 4"
-    option(group, "--crop PX", whole_number(default.least_crop), default.crop, text)
+    option(group, "--crop PX", whole_number(default.least_crop, MOST_SIDE), default.crop, text)
     option(group, "--scale LOW HIGH", number(0.05, 20), default.scale, "resize training frames by a random factor")
     text = "share of the crops that are placed around a word"
     option(group, "--word-crops SHARE", number(0, 1), default.word_crops, text)

@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable_lines, run_script
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ class Ranks(NamedTuple):
     def print(self, *words: object) -> None:
         """Print in the first process only."""
         if self.is_first:
-            print(*words, flush=True)
+            print(*map(printable_lines, words), flush=True)
 
 
 ALONE = Ranks()

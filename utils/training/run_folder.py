@@ -6,7 +6,7 @@ import fcntl
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from utils.errors import UserError
+from utils.errors import UserError, printable
 
 RESULTS = "results.csv"
 _RUN_FILES = ("last.pt", "best.pt", "epoch_*.pt", RESULTS, "skipped*.csv", "tensorboard")
@@ -43,7 +43,7 @@ def set_aside(folder: Path, continued: str | Path | None = None) -> Path | None:
     subfolder.mkdir()
     for file in files:
         file.rename(subfolder / file.name)
-    print(f"{folder} held an earlier run; its files are now in {subfolder}")
+    print(f"{printable(folder)} held an earlier run; its files are now in {printable(subfolder)}")
     return subfolder
 
 
