@@ -117,7 +117,7 @@ def test_modules_below_the_scripts_import_no_script(name):
     assert all(other.startswith("utils.") or other == "model" for other in imports_of(name)), imports_of(name)
 
 
-def test_imports_have_no_cycle():
+def test_imports_have_no_cycle() -> None:
     done: set[str] = set()
 
     def visit(name: str, way: tuple[str, ...]) -> None:
