@@ -136,6 +136,17 @@ def test_motion_photos(tmp_path, tail):
     assert image_problem(path) == "the file is cut off"
 
 
+@pytest.mark.parametrize("length", [0x7FFFFFFF, 0xFFFFFFFF, 100_000])
+def test_a_png_chunk_that_claims_more_than_the_file(tmp_path, length):
+    """OpenCV took 4 GB for such a chunk before it read it."""
+    data = bytearray(encode("png", smooth(40, 60)))
+    place = data.index(b"IDAT") - 4
+    data[place : place + 4] = struct.pack(">I", length)
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(UnreadableImage, match="the file is cut off"):
+        read_image(tmp_path / "a.png")
+
+
 def test_a_progressive_jpeg_ends_behind_its_last_scan(tmp_path):
     data = cv2.imencode(".jpg", smooth(200, 300), [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
     scans = [place for place in range(len(data)) if data[place : place + 2] == b"\xff\xda"]

@@ -138,7 +138,8 @@ def _check(data: bytes, options: ReadOptions) -> ImageHeader:
         raise BadHeader(f"{header.width}x{header.height} pixels; {limit}")
     if header.alpha == "unreadable":
         raise BadHeader("a grey TIFF with transparency, which OpenCV does not read; save it as PNG")
-    if not ends_at_once(header, data[-_TAIL_BYTES:]) and not is_whole(header, data):
+    at_once = header.kind == "JPEG" and ends_at_once(header, data[-_TAIL_BYTES:])
+    if not at_once and not is_whole(header, data):  # OpenCV reserves what a PNG's chunk claims: all are looked at
         raise BadHeader("the file is cut off")
     return header
 
