@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from utils.data.folder_contents import note_unused_files
 from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
 from utils.data.problems import Problems
 from utils.data.video import UnreadableVideo, VideoReader, VideoWriter
@@ -72,6 +73,8 @@ def main(args: argparse.Namespace) -> None:
     args.output_dir.mkdir(parents=True, exist_ok=True)
     print(f"device  {describe_device(device, args.ngpus)}")
     output = ResultFolder(args.output_dir, args.format, not args.no_pictures)
+    for folder in filter(Path.is_dir, map(Path, args.inputs)):
+        note_unused_files(filter(Path.is_file, folder.iterdir()), IMAGE_SUFFIXES | VIDEO_SUFFIXES, output.problems)
     for source in tqdm(sources, desc="detect", unit="input", leave=False, disable=None):
         try:
             if isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES:

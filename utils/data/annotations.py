@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils.data.folder_contents import ANNOTATION_SUFFIXES, note_text_files, note_unused_files
 from utils.data.formats import txt
 from utils.data.formats.entries import DONT_CARE, Entry, Malformed
 from utils.data.formats.folder import natural_order
@@ -187,6 +188,7 @@ def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
         if not folder.is_dir():
             raise UserError(f"{folder}: there is no such folder; docs/data.md shows the layouts")
     problems, names, words = Problems(), [], []
+    images_of: dict[Path, list[Path]] = {}
     for image in list_images(images):
         name = image.relative_to(images)
         text = text_file_of(name, texts, prefix)
@@ -194,12 +196,15 @@ def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
             missing = texts / name.parent / f"{prefix}{name.stem}.txt"
             problems.add("images without annotation, left out", f"{image}: there is no {missing}")
             continue
+        images_of.setdefault(text, []).append(image)
         entry, lines = _read_entry(text, name.as_posix(), problems)
         if lines and not len(entry.quads):
             problems.add("images whose annotation has no readable line, left out", str(text))
             continue
         names.append(entry.name)
         words.append(Words(entry.quads, entry.ignored))
+    note_unused_files(list_files(images), IMAGE_SUFFIXES | ANNOTATION_SUFFIXES, problems)
+    note_text_files(texts, images_of, problems)
     if not names:
         raise UserError(f"{images}: no image with a readable .txt in {texts}; see docs/data.md{problems.first()}")
     return Annotations(images, names, words, problems)
@@ -244,12 +249,12 @@ def write_words(path: Path, words: Words, texts: list[str] | None = None) -> Non
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
+def list_files(folder: Path) -> list[Path]:
+    """All files in the folder and its sub-folders."""
+    return [Path(parent, name) for parent, _, names in os.walk(folder, followlinks=True) for name in names]
+
+
 def list_images(folder: Path) -> list[Path]:
     """The image files in the folder and its sub-folders, in natural order: img_2 before img_10."""
-    images = [
-        Path(parent, name)
-        for parent, _, names in os.walk(folder, followlinks=True)
-        for name in names
-        if Path(name).suffix.lower() in IMAGE_SUFFIXES
-    ]
+    images = [path for path in list_files(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     return sorted(images, key=lambda path: natural_order(str(path.relative_to(folder))))
