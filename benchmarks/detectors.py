@@ -27,11 +27,11 @@ from tqdm import tqdm
 
 from benchmarks.contenders import COST_SIZE, OTHERS, Contender, open_ours
 from datasets import open_dataset
+from utils.base_detector import to_frame
 from utils.data.augmentation import WholeFrame
 from utils.data.frames import FrameDataset
 from utils.data.images import read_image
 from utils.decode import SCORE_THRESHOLD
-from utils.detector import to_frame
 from utils.errors import UserError, run_script
 from utils.evaluation import evaluate
 from utils.evaluation.result_files import whole_pixels

@@ -11,6 +11,7 @@ from PIL import Image
 
 from detect import expand_inputs, load_detector
 from tests.conftest import ROOT
+from utils.base_detector import to_frame, words_in_frames
 from utils.checkpoint import load_model
 from utils.data.annotations import read_words
 from utils.data.augmentation import WholeFrame
@@ -18,7 +19,7 @@ from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
 from utils.data.video import UnreadableVideo, VideoReader, VideoWriter
 from utils.decode import Thresholds
-from utils.detector import Detector, to_frame, words_in_frames
+from utils.detector import Detector
 from utils.errors import UserError
 from utils.evaluation import evaluate
 from utils.maps import Prediction

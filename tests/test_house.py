@@ -28,7 +28,7 @@ ROOMS = (
     ("network",),
     ("decode",),
     ("checkpoint",),
-    ("detector",),
+    ("base_detector", "detector"),
     ("evaluation",),
     ("training",),
     ("pruning",),

@@ -7,16 +7,20 @@ its cells' scores. Of overlapping words, the one with the largest weight is kept
 the mean of its cells' scores, weighted by these scores, so it remains a probability.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import shapely
-import torch
 
 from utils.geometry import bounding_boxes, least_iou, pairwise_iou, signed_areas
 from utils.maps import STRIDE, Prediction
+
+if TYPE_CHECKING:
+    import torch
 
 SCORE_THRESHOLD = 0.5
 """Default lowest probability of a text cell."""
@@ -71,8 +75,8 @@ def _text_cells(prediction: Prediction, score_threshold: float) -> Iterator[tupl
     """
     # The logit of slightly less than the threshold; the probabilities are compared exactly below.
     least = _logit(min(max(score_threshold - 1e-4, 1e-9), 1 - 1e-6))
-    for logits, distances, angles in zip(*(maps.detach() for maps in prediction), strict=True):
-        logits = logits[0].float().cpu().numpy()
+    for logits, distances, angles in zip(*prediction, strict=True):
+        logits = _as_array(logits[0])
         y, x = np.nonzero((logits >= least) & (logits < np.inf))
         scores = 1 / (1 + np.exp(-logits[y, x].astype(np.float64)))
         distances, angles = _gather(distances, y, x), _gather(angles, y, x)[0]
@@ -81,12 +85,19 @@ def _text_cells(prediction: Prediction, score_threshold: float) -> Iterator[tupl
         yield x, y, restore_quads(x, y, distances[:, text], angles[text]), scores[text]
 
 
-def _gather(maps: torch.Tensor, y: np.ndarray, x: np.ndarray) -> np.ndarray:
+def _gather(maps: torch.Tensor | np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """Maps (C, h, w) on any device -> (C, K) at these cells. On the CPU, numpy avoids the cost of torch's threads."""
-    if maps.device.type == "cpu":
-        return maps.float().numpy()[:, y, x]
+    if isinstance(maps, np.ndarray) or maps.device.type == "cpu":
+        return _as_array(maps)[:, y, x]
+    import torch  # not at the top: an exported network is used without PyTorch
+
     y, x = (torch.from_numpy(indices).to(maps.device) for indices in (y, x))
-    return maps[:, y, x].float().cpu().numpy()
+    return _as_array(maps[:, y, x])
+
+
+def _as_array(maps: torch.Tensor | np.ndarray) -> np.ndarray:
+    """A tensor on any device, or an array, as a float32 array."""
+    return np.asarray(maps, np.float32) if isinstance(maps, np.ndarray) else maps.detach().float().cpu().numpy()
 
 
 def _logit(probability: float) -> float:

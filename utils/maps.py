@@ -3,10 +3,15 @@
 Cell ``(x, y)`` of a map corresponds to pixel ``(STRIDE * x, STRIDE * y)`` of the network's input.
 """
 
-import math
-from typing import NamedTuple
+from __future__ import annotations
 
-import torch
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+if TYPE_CHECKING:  # an exported network is used without PyTorch
+    import torch
 
 STRIDE = 4
 """Input pixels per map cell."""
@@ -24,7 +29,7 @@ PADDING_COLOUR = (124, 116, 104)
 
 
 class Prediction(NamedTuple):
-    """The network's output: float tensors at stride 4, h = H / 4, w = W / 4."""
+    """The network's output: float tensors at stride 4, h = H / 4, w = W / 4; of an exported network, NumPy arrays."""
 
     confidence: torch.Tensor
     """(N, 1, h, w) text logit; apply a sigmoid before thresholding."""
@@ -46,7 +51,7 @@ class Target(NamedTuple):
     training_mask: torch.Tensor
     """(N, 1, h, w) 1 in cells that count in the loss, 0 in others (don't-care words, rings, padding)."""
 
-    def to(self, device: torch.device) -> "Target":
+    def to(self, device: torch.device) -> Target:
         return Target(*(values.to(device, non_blocking=True) for values in self))
 
 
@@ -66,15 +71,17 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
     The result is contiguous; a plain permutation would be in channels_last order. The memory format is the choice of
     whoever calls the network.
     """
-    mean = torch.tensor(IMAGE_MEAN, device=images.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(IMAGE_STD, device=images.device).view(1, 3, 1, 1) * 255
-    return (images.permute(0, 3, 1, 2).contiguous().float() - mean) / std
+    pixels = images.permute(0, 3, 1, 2).contiguous().float()
+    mean = pixels.new_tensor(IMAGE_MEAN).view(1, 3, 1, 1) * 255
+    std = pixels.new_tensor(IMAGE_STD).view(1, 3, 1, 1) * 255
+    return (pixels - mean) / std
 
 
 def hide_padding(prediction: Prediction, sizes: list[tuple[int, int]]) -> Prediction:
     """The prediction with logits of -inf in all cells beyond each image's size (height, width) in pixels."""
-    confidence = prediction.confidence.clone()
+    confidence = prediction.confidence
+    confidence = confidence.copy() if isinstance(confidence, np.ndarray) else confidence.clone()
     for image_confidence, (height, width) in zip(confidence, sizes, strict=True):
-        image_confidence[:, math.ceil(height / STRIDE) :] = -torch.inf
-        image_confidence[:, :, math.ceil(width / STRIDE) :] = -torch.inf
+        image_confidence[:, math.ceil(height / STRIDE) :] = -math.inf
+        image_confidence[:, :, math.ceil(width / STRIDE) :] = -math.inf
     return prediction._replace(confidence=confidence)

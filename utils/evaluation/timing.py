@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
+from utils.base_detector import BaseDetector, words_in_frames
 from utils.data.images import read_image
-from utils.detector import Detector, words_in_frames
 
 
 class Timing(NamedTuple):
@@ -33,7 +31,7 @@ class Timing(NamedTuple):
 
 
 def time_stages(
-    detector: Detector, paths: Sequence[Path], batch_size: int, *, batches: int = 15, seconds: float = 10
+    detector: BaseDetector, paths: Sequence[Path], batch_size: int, *, batches: int = 15, seconds: float = 10
 ) -> Timing:
     """Times of a detector's stages on these pictures, repeated as often as needed, in this process.
 
@@ -49,8 +47,7 @@ def time_stages(
         inputs = [detector.transform(image) for image in images]
         clock.append(time.perf_counter())
         prediction = detector.predict(inputs)
-        if detector.device.type == "cuda":
-            torch.cuda.synchronize(detector.device)
+        detector.synchronise()
         clock.append(time.perf_counter())
         words_in_frames(prediction, inputs, detector.thresholds)
         clock.append(time.perf_counter())

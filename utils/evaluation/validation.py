@@ -9,10 +9,10 @@ import torch
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
+from utils.base_detector import words_in_frames
 from utils.data.frames import FrameInfo
 from utils.data.problems import Problems
 from utils.decode import Thresholds
-from utils.detector import words_in_frames
 from utils.errors import UserError
 from utils.evaluation.protocol import Evaluation, evaluate
 from utils.evaluation.result_files import whole_pixels

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import torch
 
+from utils.base_detector import words_in_frames
 from utils.data.frames import Frame, FrameDataset
 from utils.data.images import UnreadableImage
 from utils.decode import Thresholds
-from utils.detector import words_in_frames
 from utils.evaluation.drawing import draw_detections
 from utils.maps import normalise
 from utils.network.base import TextNetwork
