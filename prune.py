@@ -26,6 +26,7 @@ from datasets import Batch, EpochSampler, make_loader, open_dataset
 from loss import Criterion
 from utils.checkpoint import load_model
 from utils.data.augmentation import WholeFrame
+from utils.data.layouts import folder_names
 from utils.errors import UserError, printable, run_script
 from utils.evaluation.validation import ValidationSettings, validate
 from utils.network.base import TextNetwork
@@ -101,7 +102,7 @@ def read_frames(frames: TrainingFrames | None) -> list[Batch]:
     drawn = tqdm(itertools.islice(loader, count), "read", count, unit="batch", leave=False, disable=None)
     batches = usable_batches(drawn)
     if not batches:
-        names = " and ".join(filter(None, frames.folders))
+        names = folder_names(*frames.folders)
         raise UserError(f"{names}: no batch of training frames can be read; give more, or a smaller --batch-size")
     return batches
 

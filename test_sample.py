@@ -36,6 +36,7 @@ from utils.network.base import TextNetwork
 from utils.network.cost import count_macs, count_parameters, describe_cost, milliseconds_per_frame
 from utils.options.parser import Parser
 from utils.options.reading import read_options
+from utils.options.sample import sample_folders
 from utils.options.testing import add_testing_options
 from utils.runtime.device import choose_device, count_workers, describe_device
 
@@ -71,8 +72,9 @@ def main(args: argparse.Namespace) -> None:
     sides = all_short_sides(args.short_side, args.multi_scale)
     transforms = [WholeFrame(side) for side in sides]
     reading = read_options(args)._asdict()
+    folders = sample_folders(args.test_folder_sample, args.format)
     datasets = [
-        open_dataset(None, args.test_folder_sample, False, transform=transform, cache_dir=args.cache_dir, **reading)
+        open_dataset(None, folders, False, transform=transform, cache_dir=args.cache_dir, **reading)
         for transform in transforms
     ]
     if datasets[0].problems:

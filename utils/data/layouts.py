@@ -1,5 +1,6 @@
 """A folder of annotated images in any format -> `Annotations`; the format is recognised by what the folder holds."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +25,12 @@ class SampleFolder(NamedTuple):
     """How many times an epoch draws each of its frames."""
     format_name: str | None = None
     """One of `FORMAT_NAMES`; None: recognised."""
+
+
+def folder_names(synthtext: str | Path | None, samples: str | Path | Sequence[SampleFolder] | None) -> str:
+    """The folders of a dataset, for messages."""
+    several = [samples] if isinstance(samples, str | Path) else [folder.path for folder in samples or ()]
+    return " and ".join(map(str, filter(None, [synthtext, *several])))
 
 
 def open_sample(

@@ -7,6 +7,7 @@ from utils.data.augmentation import MOST_SIDE
 from utils.options.machine import MOST_IMAGES, add_cache_option
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
+from utils.options.sample import add_format_option, add_sample_option
 from utils.options.training import parse_args as parse_training_line
 from utils.options.view import add_detection_options, add_view_options
 from utils.pruning.compensation import REPLACEMENTS
@@ -83,7 +84,7 @@ def _add_frame_options(group) -> None:
     )
     option(group, "--recalibrate N", whole_number(0), None, text)
     option(group, "--train-folder-syn DIR", nonempty_text, None, "SynthText: the folder of gt.mat")
-    option(group, "--train-folder-sample DIR", nonempty_text, None, "a sample dataset, see docs/data.md")
+    add_sample_option(group, "--train-folder-sample", "a sample dataset, see docs/data.md")
     option(group, "--batch-size N", whole_number(2, MOST_IMAGES), 8, "frames in a batch")
     add_view_options(group)
     add_cache_option(group)
@@ -92,7 +93,8 @@ def _add_frame_options(group) -> None:
 
 def _add_report_options(group) -> None:
     text = "a sample dataset: loss and hmean on its test frames are measured"
-    option(group, "--test-folder-sample DIR", nonempty_text, None, text)
+    add_sample_option(group, "--test-folder-sample", text)
+    add_format_option(group)
     flag(group, "--chart", "draw the kept channels: channels.png (needs requirements-extra.txt)")
     add_detection_options(group)
 

@@ -9,11 +9,13 @@ from typing import Any
 
 from utils.data.augmentation import TrainTransform
 from utils.data.image_types import DEFAULT_READING, ReadOptions
+from utils.data.layouts import SampleFolder
 from utils.decode import Thresholds
 from utils.network.channels import read_plan
 from utils.options.parser import Parser
 from utils.options.pruning import ACTIONS, FRAMES, SPARSITY, check_line, dashed
 from utils.options.reading import read_options
+from utils.options.sample import sample_folders
 from utils.options.view import train_transform
 from utils.pruning.network_pruning import Method
 from utils.pruning.selection import Rules
@@ -24,7 +26,7 @@ from utils.pruning.targets import LatencyTarget, MacsTarget, ParametersTarget, P
 class TrainingFrames:
     """The training frames to measure on."""
 
-    folders: tuple[str | None, str | None]
+    folders: tuple[str | None, str | list[SampleFolder] | None]
     """SynthText's and the sample dataset's."""
     transform: TrainTransform
     count: int
@@ -38,7 +40,7 @@ class TrainingFrames:
 class AccuracySettings:
     """The test frames, and how accuracy is measured on them."""
 
-    folder: str
+    folder: str | list[SampleFolder]
     short_side: int
     thresholds: Thresholds
     cache_dir: str | None = None
@@ -121,7 +123,7 @@ def build_request(args: argparse.Namespace, given: set[str], training_line: list
 
 def training_frames(args: argparse.Namespace, count: int) -> TrainingFrames:
     """The training frames that the options about folders, view and batches ask for."""
-    folders = args.train_folder_syn, args.train_folder_sample
+    folders = args.train_folder_syn, sample_folders(args.train_folder_sample, args.format)
     transform, reading = train_transform(args), read_options(args)
     return TrainingFrames(folders, transform, count, args.batch_size, args.cache_dir, args.seed, reading)
 
@@ -130,7 +132,7 @@ def _accuracy_settings(args: argparse.Namespace) -> AccuracySettings | None:
     if not args.test_folder_sample:
         return None
     thresholds = Thresholds(args.score_threshold, args.nms_threshold)
-    folder, side = args.test_folder_sample, args.val_short_side
+    folder, side = sample_folders(args.test_folder_sample, args.format), args.val_short_side
     return AccuracySettings(folder, side, thresholds, args.cache_dir, read_options(args))
 
 

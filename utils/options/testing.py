@@ -4,6 +4,7 @@ from utils.data.augmentation import MOST_SIDE
 from utils.options.machine import MOST_IMAGES, add_cache_option, add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, option, whole_number
 from utils.options.reading import add_reading_options
+from utils.options.sample import add_format_option, add_sample_option
 from utils.options.view import add_detection_options
 
 
@@ -17,8 +18,9 @@ def add_testing_options(parser: Parser) -> None:
 
 
 def add_frame_options(group) -> None:
-    text = "annotated frames, in one of the layouts of docs/data.md; the test frames are used"
-    option(group, "--test-folder-sample DIR", nonempty_text, None, text, required=True)
+    text = "annotated frames, in one of the formats of docs/data.md; the test frames are used"
+    add_sample_option(group, "--test-folder-sample", text, required=True)
+    add_format_option(group)
     add_cache_option(group)
     add_reading_options(group)
     option(group, "--batch-size N", whole_number(1, MOST_IMAGES), 1, "frames in a batch")
