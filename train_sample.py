@@ -37,6 +37,7 @@ from utils.network.channels import read_plan, uniform_plan
 from utils.options import training as training_options
 from utils.options.parser import Parser
 from utils.options.reading import read_options
+from utils.options.sample import sample_folders
 from utils.options.training import CommandLine
 from utils.options.view import train_transform
 from utils.runtime.device import Machine, choose_device, count_workers, use_deterministic_algorithms
@@ -202,15 +203,15 @@ def prepare_machine(options: argparse.Namespace, ranks: Ranks) -> Machine:
 
 def build_loaders(options: argparse.Namespace, machine: Machine) -> Loaders:
     """Training batches and, with --val, those for validation."""
-    folders = options.train_folder_syn, options.train_folder_sample
+    synthtext, samples, formats = options.train_folder_syn, options.train_folder_sample, options.format
     reading = {"cache_dir": options.cache_dir, **read_options(options)._asdict()}
     chosen = {"transform": train_transform(options), "draw": options.syn_train_size, **reading}
-    train_set = open_dataset(*folders, train=True, sample_ratio=options.sample_ratio, **chosen)
+    train_set = open_dataset(synthtext, sample_folders(samples, formats, options.sample_ratio), True, **chosen)
     train_loader = build_loader(options, machine, train_set, "training")
     if not options.val:
         return Loaders(train_loader, None)
     chosen = {"transform": WholeFrame(options.val_short_side), "draw": options.syn_val_size, **reading}
-    validation_set = open_dataset(*folders, train=False, **chosen)
+    validation_set = open_dataset(synthtext, sample_folders(samples, formats), False, **chosen)
     return Loaders(train_loader, build_loader(options, machine, validation_set, "validation"))
 
 

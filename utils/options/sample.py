@@ -6,6 +6,7 @@ from pathlib import Path
 
 from utils.data.layouts import FORMAT_NAMES, SampleFolder
 from utils.errors import UserError
+from utils.options.machine import MOST_ROUNDS
 from utils.options.parser import nonempty_text, number, option
 
 
@@ -25,17 +26,15 @@ def add_sample_option(group, name: str, text: str, required: bool = False) -> No
 
 def add_format_option(group) -> None:
     """Add --format."""
-    names = "|".join(FORMAT_NAMES)
-    text = (
-        f"format of the sample folders, one for all or one for each: auto or {names} (default: auto, by their contents)"
-    )
+    text = "format of the sample folders, one for all or one for each (default: auto, by their contents): auto, "
+    text += ", ".join(FORMAT_NAMES)
     option(group, "--format NAME", format_name, None, text, nargs="+", action=OneOrMore)
 
 
 def add_ratio_option(group) -> None:
     """Add --sample-ratio."""
     text = "how many times an epoch draws each sample frame, one for all folders or one for each; 0.5: a random half"
-    option(group, "--sample-ratio X", number(0.01), 1.0, text, nargs="+", action=OneOrMore)
+    option(group, "--sample-ratio X", number(0.01, MOST_ROUNDS), 1.0, text, nargs="+", action=OneOrMore)
 
 
 def format_name(text: str) -> str:

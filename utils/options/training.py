@@ -10,9 +10,11 @@ from typing import NamedTuple
 import torch
 
 from utils.decode import Thresholds
-from utils.options.machine import MOST_IMAGES, MOST_ROUNDS, add_cache_option, add_machine_options
+from utils.errors import UserError
+from utils.options.machine import MOST_IMAGES, add_cache_option, add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
+from utils.options.sample import add_format_option, add_ratio_option, add_sample_option, sample_folders
 from utils.options.view import add_detection_options, add_view_options
 from utils.training.build import LearnerSettings
 from utils.training.step import StepSettings, StepSize
@@ -27,6 +29,7 @@ NEEDS = (
     ("syn_val_size", "train_folder_syn"),
     ("syn_val_size", "val"),
     ("sample_ratio", "train_folder_sample"),
+    ("format", "train_folder_sample"),
     ("val_short_side", "val"),
     ("score_threshold", "val"),
     ("nms_threshold", "val"),
@@ -66,14 +69,13 @@ def build_parser(description: str | None = None) -> Parser:
 def add_data_options(group) -> None:
     """Add the options of the training and validation data."""
     option(group, "--train-folder-syn DIR", nonempty_text, None, "SynthText: the folder of gt.mat")
-    text = "annotated frames, in one of the layouts of docs/data.md"
-    option(group, "--train-folder-sample DIR", nonempty_text, None, text)
+    add_sample_option(group, "--train-folder-sample", "annotated frames, in one of the formats of docs/data.md")
+    add_format_option(group)
     text = "SynthText images drawn for an epoch (default 15000)"
     option(group, "--syn-train-size N", whole_number(1), None, text)
     text = "SynthText images drawn for a validation (default 3500)"
     option(group, "--syn-val-size N", whole_number(1), None, text)
-    text = "number of times that an epoch draws each annotated frame; 0.5 draws a random half of them"
-    option(group, "--sample-ratio X", number(0.01, MOST_ROUNDS), 1.0, text)
+    add_ratio_option(group)
 
 
 def add_network_options(group) -> None:
@@ -168,6 +170,10 @@ def check_required(parser: Parser, options: argparse.Namespace) -> None:
     """Refuse a command line without data, or with options of a checkpoint but without one."""
     if not (options.train_folder_syn or options.train_folder_sample):
         parser.error("nothing to train on: give --train-folder-syn, --train-folder-sample, or both")
+    try:
+        sample_folders(options.train_folder_sample, options.format, options.sample_ratio)
+    except UserError as error:
+        parser.error(str(error))
     for name in ("continue_training", "prune"):
         if getattr(options, name) and not options.pretrain_model:
             parser.error(f"{option_name(name)} needs --pretrain-model: the checkpoint that it refers to")
