@@ -26,24 +26,12 @@ def test_training_and_testing(folders, tmp_path, run_script):
     out = tmp_path / "out"
     process = run_script("train_sample.py", *samples_line, *line, *network, "--val", "--save-dir", out)
     assert "12 of 4 images" in process.stdout
-    test = [
-        "--test-folder-sample",
-        *folders,
-        "--pretrain-model",
-        out / "last.pt",
-        "--prune",
-        "--ngpus",
-        0,
-        "--num-workers",
-        0,
-    ]
+    test = ["--test-folder-sample", *folders, "--pretrain-model", out / "last.pt", "--prune"]
+    test += ["--ngpus", 0, "--num-workers", 0]
     run_script("test_sample.py", *test, "--short-side", 64, "--output-dir", tmp_path / "tested")
     assert json.loads((tmp_path / "tested" / "metrics.json").read_text())["images"] == 3
-    assert sorted(path.name for path in (tmp_path / "tested").glob("res_*.txt")) == [
-        "res_IMG_0060.txt",
-        "res_b.txt",
-        "res_c.txt",
-    ]
+    written = sorted(path.name for path in (tmp_path / "tested").glob("res_*.txt"))
+    assert written == ["res_IMG_0060.txt", "res_b.txt", "res_c.txt"]
 
 
 def test_sample_folders():
@@ -59,7 +47,8 @@ def test_wrong_lines(refuses, folders, tmp_path):
     train = ["train_sample.py", "--train-folder-sample", *folders, "--save-dir", tmp_path / "out"]
     refuses(*train, "--format", "voc", parts=["--format", "'voc'", "expected auto or one of gt.mat, cvat"])
     refuses(*train, "--sample-ratio", 1, 2, parts=["--sample-ratio: 2 values for 3 sample folders"])
-    refuses(*train[:2], tmp_path, *train[-2:], "--format", "labelme", parts=["no annotation of the format labelme"])
+    line = [*train[:2], tmp_path, *train[-2:], "--backbone-weights", "none", "--ngpus", 0]
+    refuses(*line, "--format", "labelme", parts=["no annotation of the format labelme"])
 
 
 def test_inspect_data_says_which_reader_and_why(folders, run_script):
