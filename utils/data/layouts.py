@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from utils.data.annotation_index import read_synthtext
 from utils.data.annotations import TEXT_LAYOUTS, Annotations, Words, read_text_files
+from utils.data.folder_contents import ANNOTATION_SUFFIXES, note_unused_files
 from utils.data.formats.folder import Folder
 from utils.data.formats.registry import FORMATS, read_entries, recognise
 from utils.data.formats.split import choose_part
+from utils.data.images import IMAGE_SUFFIXES
 from utils.data.problems import Problems
 from utils.errors import UserError
 
@@ -80,6 +82,8 @@ def _open_recognised(root: Path, part: str, format_name: str | None) -> Annotati
     folder, problems = Folder(root), Problems()
     recognised = recognise(folder, format_name)
     entries, rule = choose_part(read_entries(folder, recognised, problems, part), part, folder.root)
+    if not folder.only:
+        note_unused_files([folder.root / path for path in folder.paths], IMAGE_SUFFIXES | ANNOTATION_SUFFIXES, problems)
     words = [Words(entry.quads, entry.ignored) for entry in entries]
     annotations = Annotations(folder.root, [entry.name for entry in entries], words, problems)
     annotations.source = f"{recognised.format.name}: {recognised.reason}; {rule}"
