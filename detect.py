@@ -3,8 +3,9 @@
     python3 detect.py --pretrain-model best.pt --output-dir OUT photos/ 'more/*.jpg' clip.mp4
     python3 detect.py --pretrain-model best.pt --output-dir OUT --every 5 --format jsonl clip.mp4
     python3 detect.py --pretrain-model best.pt --output-dir OUT 0             # camera 0, until Ctrl-C
+    python3 detect.py --pretrain-model best.pt --output-dir OUT rtsp://10.0.0.7/live
 
-Writes to OUT: det_NAME.jpg (det_NAME.mp4 at the video's frame rate) with the words outlined, and res_NAME.txt in
+Writes to OUT: det_NAME.jpg (det_NAME.mp4 at the video's mean frame rate) with the words outlined, and res_NAME.txt in
 ICDAR's format (res_NAME_FRAME.txt for a frame of a video) or detections.jsonl with one frame a line.
 
 From Python:
@@ -28,7 +29,8 @@ from tqdm import tqdm
 from utils.data.folder_contents import note_unused_files
 from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
 from utils.data.problems import Problems
-from utils.data.video import UnreadableVideo, VideoReader, VideoWriter
+from utils.data.video import Connection, UnreadableVideo, VideoFrame, VideoReader, VideoWriter, stream_or_camera
+from utils.data.video_sources import Source, shown_source, source_stem
 from utils.detector import Detector, load_detector
 from utils.errors import UserError, printable, run_script
 from utils.evaluation.drawing import draw_quads
@@ -80,7 +82,9 @@ def main(args: argparse.Namespace) -> None:
             if isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES:
                 detect_picture(source, detector, output)
             else:
-                detect_video(source, detector, output, args.every)
+                connection = Connection(args.reconnect, args.wait)
+                with VideoReader(source, detector.reading.max_pixels, connection) as reader:
+                    detect_video(reader, detector, output, args.every)
         except (UnreadableImage, UnreadableVideo) as error:
             output.problems.add("inputs unreadable, left out", str(error))
             tqdm.write(f"left out: {printable(error)}")
@@ -106,36 +110,39 @@ class ResultFolder:
         if file_format == "jsonl":
             self._lines.write_text("", encoding="utf-8")
 
-    def unique_name(self, source: Path | int) -> str:
+    def unique_name(self, source: Source) -> str:
         """The name of a source's files; a number is appended if an earlier source has the same name."""
-        stem = source.stem if isinstance(source, Path) else f"camera{source}"
+        stem = source_stem(source)
         names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
         name = next(name for name in names if name not in self._names)
         self._names.add(name)
         return name
 
-    def write(self, name: str, source: Path | int, frame: int | None, quads: np.ndarray, scores: np.ndarray) -> None:
-        """Write the words of a picture, or of a video's frame. frame: its number, None for a picture."""
+    def write(self, name: str, source: Source, frame: VideoFrame | None, quads: np.ndarray, scores: np.ndarray) -> None:
+        """Write the words of a picture, or of a video's frame. frame: None for a picture."""
         self.frames, self.words = self.frames + 1, self.words + len(quads)
         if self.file_format == "jsonl":
             words = [
                 {"quad": [[round(x, 2), round(y, 2)] for x, y in quad], "score": round(score, 4)}
                 for quad, score in zip(quads.tolist(), scores.tolist(), strict=True)
             ]
-            line = {"source": str(source), "frame": frame, "words": words}
+            line = {"source": shown_source(source), "frame": frame and frame.number}
+            line |= {"time_ms": frame and round(frame.time_ms, 3), "words": words}
             with open(self._lines, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         else:
-            file_name = f"res_{name}.txt" if frame is None else f"res_{name}_{frame:06}.txt"
+            file_name = f"res_{name}.txt" if frame is None else f"res_{name}_{frame.number:06}.txt"
             write_results(self.folder / file_name, quads, scores if self.file_format == "txt-scores" else None)
 
 
-def expand_inputs(inputs: list[str]) -> list[Path | int]:
+def expand_inputs(inputs: list[str]) -> list[Source]:
     """Files in the given order. Folders and globs become the pictures and videos in them, numbers become cameras."""
-    sources: list[Path | int] = []
+    sources: list[Source] = []
     for text in inputs:
         path = Path(text)
-        if path.is_dir():
+        if (live := stream_or_camera(text)) is not None:
+            sources.append(live)
+        elif path.is_dir():
             found = list_files(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
             if not found:
                 raise UserError(f"{path}: no picture and no video in this folder; give another one")
@@ -174,35 +181,39 @@ def detect_picture(path: Path, detector: Detector, output: ResultFolder) -> None
     write_image(output.folder / f"det_{name}.jpg", draw_quads(image, quads))
 
 
-def detect_video(source: Path | int, detector: Detector, output: ResultFolder, every: int) -> None:
+def detect_video(reader: VideoReader, detector: Detector, output: ResultFolder, every: int) -> None:
     """Write the words of every Nth frame, and a video of all frames, each with the latest words.
 
-    An unreadable frame is counted, and the frame before it is written in its place. Ctrl-C ends a camera. Raises
-    `UnreadableVideo` if no frame can be read.
+    An unreadable frame is counted, and the frame before it is written in its place. Ctrl-C ends a camera or stream.
+    Raises `UnreadableVideo` if no frame can be read.
     """
-    with VideoReader(source, detector.reading.max_pixels) as reader, contextlib.ExitStack() as stack:
+    source, shown = reader.source, shown_source(reader.source)
+    with contextlib.ExitStack() as stack:
         name = output.unique_name(source)
         writer = stack.enter_context(VideoWriter(output.folder / f"det_{name}.mp4", reader.rate))
         bar = stack.enter_context(
             tqdm(total=reader.count, desc=printable(name), unit="frame", leave=False, disable=None)
         )
-        if isinstance(source, int):
+        if not isinstance(source, Path):
             stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         image, quads, due = None, np.zeros((0, 4, 2)), True
-        for number, frame in enumerate(reader):
+        for frame in reader.frames():
             bar.update()
-            due = due or number % every == 0
-            if frame is None:
-                output.problems.add("video frames unreadable, left out", f"{source}: frame {number}")
+            due = due or frame.number % every == 0
+            if frame.image is None:
+                output.problems.add("video frames unreadable, left out", f"{shown}: frame {frame.number}")
             elif due:
-                quads, scores = detector.detect(frame)
-                output.write(name, source, number, quads, scores)
+                quads, scores = detector.detect(frame.image)
+                output.write(name, source, frame, quads, scores)
                 due = False
-            image = image if frame is None else frame
+            image = image if frame.image is None else frame.image
             if output.pictures and image is not None:
-                writer.write(draw_quads(image, quads))
-        if image is None:
-            raise UnreadableVideo(f"{source}: no frame in it can be read")
+                writer.write(draw_quads(image, quads), frame.time_ms)
+    if image is None:
+        raise UnreadableVideo(f"{shown}: no frame in it can be read")
+    output.problems.add("breaks of a camera or stream: the frames meanwhile", shown, reader.reconnections)
+    if reader.lost:
+        output.problems.add("cameras and streams lost, their frames until then are kept", reader.lost)
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def test_frames_of_a_video(tmp_path, run_script, refuses):
         parts=["bad.mp4: no picture"],
     )
     refuses(
-        "-m", "tools.extract_frames", tmp_path / "none.mp4", "--out", tmp_path / "o", parts=["none.mp4: no such file"]
+        "-m", "tools.extract_frames", tmp_path / "none.mp4", "--out", tmp_path / "o", parts=["none.mp4: No such file"]
     )
 
 

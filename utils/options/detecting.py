@@ -1,7 +1,8 @@
 """The options of `detect.py`."""
 
+from utils.data.video_sources import DEFAULT_CONNECTION
 from utils.options.machine import add_machine_options
-from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, option, whole_number
+from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
 from utils.options.view import add_detection_options
 
@@ -10,7 +11,12 @@ FORMATS = "txt", "txt-scores", "jsonl"
 
 def add_detecting_options(parser: Parser) -> None:
     """Add the inputs and options of `detect.py` in named groups."""
-    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder, glob, video, or number of a camera")
+    parser.add_argument(
+        "inputs",
+        nargs="+",
+        metavar="INPUT",
+        help="image, folder, glob, video, rtsp:// or http:// address, or number of a camera",
+    )
     text = "the checkpoint, original or pruned"
     option(parser, "--pretrain-model CKPT", nonempty_text, None, text, required=True)
     add_output_options(parser.add_argument_group("output"))
@@ -18,6 +24,11 @@ def add_detecting_options(parser: Parser) -> None:
     add_detection_options(detection, "--short-side")
     text = "detect in every Nth frame of a video; the frames between keep its words"
     option(detection, "--every N", whole_number(1), 1, text)
+    live = parser.add_argument_group("cameras and streams")
+    text = "attempts in a row to open a camera or stream again that stopped; 0: none"
+    option(live, "--reconnect N", whole_number(0), DEFAULT_CONNECTION.reconnect, text)
+    text = "longest wait, in seconds, for a camera or stream to open, and for its next frame"
+    option(live, "--wait SECONDS", number(0.1, 3600), DEFAULT_CONNECTION.wait, text)
     add_reading_options(parser.add_argument_group("pictures"))
     machine = parser.add_argument_group("machine")
     option(machine, "--threads N", whole_number(1), None, "threads on the CPU (default: one per core)")

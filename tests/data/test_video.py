@@ -1,0 +1,261 @@
+"""Videos of constant and variable frame rate, streams that stop and come back, and the names of sources."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import struct
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from detect import expand_inputs
+from tests.conftest import ROOT
+from utils.data.video import Connection, UnreadableVideo, VideoReader, VideoWriter
+from utils.data.video_sources import shown_source, source_stem, stream_or_camera
+
+RATE = 12.5
+
+
+def level(number: int) -> np.ndarray:
+    """A frame whose grey level gives its number."""
+    return np.full((48, 64, 3), (24 * number + 16) % 256, np.uint8)
+
+
+def number_of(image: np.ndarray) -> int:
+    return int(image.mean() / 24)
+
+
+def write_video(path: Path, frames: int = 20) -> Path:
+    with VideoWriter(path, RATE) as writer:
+        for number in range(frames):
+            writer.write(level(number))
+    return path
+
+
+def with_durations(data: bytes, milliseconds: list[int]) -> bytes:
+    """The MP4 with these durations of its frames, instead of one duration for all (table `stts` of ISO 14496-12)."""
+    table = b"".join(struct.pack(">II", 1, each) for each in milliseconds)
+    new = struct.pack(">I4sII", 16 + len(table), b"stts", 0, len(milliseconds)) + table
+    start = data.index(b"stts") - 4
+    grown = bytearray(data[:start] + new + data[start + struct.unpack(">I", data[start : start + 4])[0] :])
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+        place = grown.index(name) - 4
+        size = struct.unpack(">I", grown[place : place + 4])[0]
+        grown[place : place + 4] = struct.pack(">I", size + len(new) - 24)
+    clock = grown.index(b"mdhd") + 16
+    grown[clock : clock + 8] = struct.pack(">II", 1000, sum(milliseconds))
+    return bytes(grown)
+
+
+def without_edit_list(data: bytes) -> bytes:
+    """The MP4 without the statement of how long its track is shown."""
+    return data.replace(b"edts", b"free")
+
+
+class TestTimes:
+    def test_of_a_constant_rate(self, tmp_path):
+        with VideoReader(write_video(tmp_path / "a.mp4")) as reader:
+            frames = list(reader.frames())
+        assert [frame.number for frame in frames] == list(range(20))
+        assert np.allclose([frame.time_ms for frame in frames], 80 * np.arange(20), atol=0.01)
+
+    def test_of_a_variable_rate(self, tmp_path, run_script, small_checkpoint):
+        durations = [40, 40, 200, 40, 400, 80, 40, 40, 120, 40]
+        times = [sum(durations[:number]) for number in range(10)]
+        path = write_video(tmp_path / "a.mp4", 10)
+        path.write_bytes(without_edit_list(with_durations(path.read_bytes(), durations)))
+        with VideoReader(path) as reader:
+            assert np.allclose([frame.time_ms for frame in reader.frames()], times, atol=0.01)
+        line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out")
+        run_script(*line, "--short-side", 32, "--format", "jsonl", "--score-threshold", 1, path)
+        lines = [json.loads(line) for line in (tmp_path / "out" / "detections.jsonl").read_text().splitlines()]
+        assert [line["time_ms"] for line in lines] == times
+        with VideoReader(tmp_path / "out" / "det_a.mp4") as reader:
+            shown = [number_of(image) for image in reader]
+        positions = np.rint(np.array(times) * reader.rate / 1000)
+        assert len(shown) == positions[-1] + 1
+        assert shown == [np.flatnonzero(positions <= slot)[-1] for slot in range(len(shown))]
+
+    def test_of_unreadable_frames(self, tmp_path):
+        path = tmp_path / "a.avi"
+        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (64, 48))
+        for number in range(8):
+            video.write(level(number))
+        video.release()
+        data = bytearray(path.read_bytes())
+        starts = [found.start() for found in re.finditer(b"\xff\xd8\xff", data)]
+        for number in (3, 4, 6):
+            data[starts[number] : starts[number + 1] - 8] = bytes(starts[number + 1] - 8 - starts[number])
+        path.write_bytes(data)
+        with VideoReader(path) as reader:
+            frames = list(reader.frames())
+        assert [frame.number for frame in frames] == list(range(8))
+        assert [frame.number for frame in frames if frame.image is None] == [3, 4, 6]
+        assert np.allclose([frame.time_ms for frame in frames], 100 * np.arange(8), atol=0.01)
+
+
+class TestWriter:
+    def test_frames_are_repeated_and_left_out(self, tmp_path):
+        with VideoWriter(tmp_path / "a.mp4", 10) as writer:
+            for number, time_ms in enumerate((500, 600, 610, 630, 700, 1000, 1100)):
+                writer.write(level(number), time_ms)
+        with VideoReader(tmp_path / "a.mp4") as reader:
+            assert [number_of(image) for image in reader] == [0, 3, 4, 4, 4, 5, 6]
+
+    def test_a_long_gap_is_shortened(self, tmp_path):
+        with VideoWriter(tmp_path / "a.mp4", 10) as writer:
+            for number, time_ms in enumerate((0, 100, 10_000_000, 10_000_100)):
+                writer.write(level(number), time_ms)
+        with VideoReader(tmp_path / "a.mp4") as reader:
+            assert [number_of(image) for image in reader] == [0, *[1] * 600, 2, 3]
+
+    def test_frames_of_another_size(self, tmp_path):
+        with VideoWriter(tmp_path / "a.mp4", 10) as writer:
+            writer.write(level(5))
+            writer.write(np.full((30, 30, 3), 90, np.uint8))
+        with VideoReader(tmp_path / "a.mp4") as reader:
+            assert [(image.shape, number_of(image)) for image in reader] == [((48, 64, 3), 5), ((48, 64, 3), 3)]
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+class Server:
+    """The server of `tests.data.stream_server`, started and killed as often as a test wants."""
+
+    def __init__(self, file: Path, rate: float = 25):
+        self.port, self.file, self.rate = free_port(), file, rate
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        line = (sys.executable, "-m", "tests.data.stream_server", str(self.port), str(self.file), str(self.rate))
+        self.process = subprocess.Popen(line, cwd=ROOT)
+        for _ in range(600):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.05)
+        raise AssertionError("the server does not start")
+
+    def kill(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+
+    def address(self, path: str) -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
+
+
+@pytest.fixture
+def server(tmp_path):
+    server = Server(write_video(tmp_path / "clip.mp4", 4))
+    server.start()
+    yield server
+    server.kill()
+
+
+class TestStreams:
+    def test_a_stream_is_killed_and_comes_back(self, server):
+        with VideoReader(server.address("/live"), connection=Connection(6, 10)) as reader:
+            assert reader.count is None
+            frames = []
+            for frame in reader.frames():
+                frames.append(frame)
+                if frame.number == 20:
+                    server.kill()
+                    server.start()
+                if reader.reconnections and frame.number >= 60:
+                    break
+        assert reader.reconnections == 1
+        assert reader.lost is None
+        assert [frame.number for frame in frames] == list(range(len(frames)))
+        assert all(one.time_ms < other.time_ms for one, other in pairwise(frames))
+        brightness = [float(frame.image.mean()) for frame in frames]
+        assert min(brightness[20:]) < 20 < brightness[20]  # the second stream begins with a dark frame
+
+    def test_a_stream_that_stays_away(self, server):
+        with VideoReader(server.address("/live"), connection=Connection(2, 1)) as reader:
+            start = time.monotonic()
+            for frame in reader.frames():
+                if frame.number == 5:
+                    server.kill()
+                    start = time.monotonic()
+        assert time.monotonic() - start < 8
+        assert "ended after" in reader.lost
+        assert "2 attempts" in reader.lost
+
+    def test_waiting_is_limited(self, server):
+        start = time.monotonic()
+        with pytest.raises(UnreadableVideo, match="within 1 s"):
+            VideoReader(server.address("/silent"), connection=Connection(0, 1))
+        assert time.monotonic() - start < 8
+
+    def test_a_file_on_a_server_goes_on_where_it_was(self, tmp_path):
+        path, rng = tmp_path / "clip.avi", np.random.default_rng(0)
+        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (256, 192))
+        for number in range(30):
+            noise = rng.integers(0, 12, (192, 256, 3), np.uint8)
+            video.write(np.full((192, 256, 3), 8 * number, np.uint8) + noise)
+        video.release()
+        server = Server(path)
+        server.start()
+        try:
+            with VideoReader(server.address("/file"), connection=Connection(6, 10)) as reader:
+                assert reader.count == 30
+                numbers = []
+                for frame in reader.frames():
+                    numbers.append(round((frame.image.mean() - 5.5) / 8))
+                    if frame.number == 8:
+                        server.kill()
+                        server.start()
+        finally:
+            server.kill()
+        assert len(numbers) == 30
+        assert sum(numbers[each] != each for each in range(30)) <= 1  # the frame at the break may be damaged
+        assert reader.reconnections >= 1
+        assert reader.lost is None
+
+    def test_detect_reads_a_stream(self, server, tmp_path, run_script, small_checkpoint):
+        line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--short-side", 32)
+        address = server.address("/file?token=secret").replace("//", "//user:word@")
+        process = run_script(*line, "--format", "jsonl", "--reconnect", 1, "--wait", 5, address)
+        assert "in 4 frames" in process.stdout
+        names = {path.name for path in (tmp_path / "out").iterdir()}
+        assert names == {"detections.jsonl", f"det_127.0.0.1_{server.port}_file.mp4"}
+        lines = (tmp_path / "out" / "detections.jsonl").read_text()
+        assert len(lines.splitlines()) == 4
+        assert "secret" not in lines + process.stdout
+        assert "word@" not in lines + process.stdout
+
+    def test_an_address_without_a_server(self, tmp_path, refuses, small_checkpoint):
+        line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--wait", 2)
+        refuses(*line, f"http://u:p@127.0.0.1:{free_port()}/a", parts=["none of the 1 inputs", "127.0.0.1"])
+
+
+class TestNames:
+    def test_what_is_a_stream_or_camera(self, tmp_path, monkeypatch):
+        for text in ("rtsp://10.0.0.7/live", "HTTP://example.org/a.mp4", "udp://@:1234"):
+            assert stream_or_camera(text) == text
+        assert stream_or_camera("/dev/video3") == 3
+        for text in ("a.mp4", "http://", "file:///a.mp4", "/dev/null", "3", "x/http://a"):
+            assert stream_or_camera(text) is None
+        monkeypatch.setattr(os.path, "realpath", lambda path: "/dev/video2" if "by-id" in path else path)
+        assert stream_or_camera("/dev/v4l/by-id/usb-camera") == 2
+        assert expand_inputs(["/dev/video0", "rtsp://a/b", "7"]) == [0, "rtsp://a/b", 7]
+
+    def test_secrets_are_not_shown(self):
+        address = "rtsp://admin:pass@10.0.0.7:554/live/ch1?key=1"
+        assert shown_source(address) == "rtsp://10.0.0.7:554/live/ch1"
+        assert source_stem(address) == "10.0.0.7_554_live_ch1"
+        assert (shown_source(2), source_stem(2)) == ("camera 2", "camera2")
+        assert (shown_source(Path("a/b.mp4")), source_stem(Path("a/b.mp4"))) == ("a/b.mp4", "b")
