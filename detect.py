@@ -126,8 +126,8 @@ class ResultFolder:
                 {"quad": [[round(x, 2), round(y, 2)] for x, y in quad], "score": round(score, 4)}
                 for quad, score in zip(quads.tolist(), scores.tolist(), strict=True)
             ]
-            line = {"source": shown_source(source), "frame": frame and frame.number}
-            line |= {"time_ms": frame and round(frame.time_ms, 3), "words": words}
+            number, time_ms = (frame.number, round(frame.time_ms, 3)) if frame else (None, None)
+            line = {"source": shown_source(source), "frame": number, "time_ms": time_ms, "words": words}
             with open(self._lines, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
         else:
