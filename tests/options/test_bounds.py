@@ -5,7 +5,7 @@ import pytest
 from utils.data.augmentation import LONGEST, MOST_FRAME_PIXELS, MOST_SIDE, TrainTransform, WholeFrame
 from utils.errors import UserError
 
-LINES = {
+LINES: dict[str, list[tuple[str, float]]] = {
     "test_sample.py": [("--short-side", 60_000), ("--multi-scale", 5000), ("--batch-size", 10**6)],
     "detect.py": [("--short-side", 4097)],
     "prune.py": [("--short-side", 60_000), ("--crop", 8000), ("--batch-size", 10**6)],

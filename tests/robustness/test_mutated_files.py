@@ -73,7 +73,7 @@ def zipped(folder: Path) -> Path:
 
 def video(folder: Path) -> Path:
     path = folder / "a.mp4"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"mp4v"), 25, (64, 48))
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
     for shift in range(12):
         writer.write(np.roll(smooth(48, 64), shift, 1))
     writer.release()

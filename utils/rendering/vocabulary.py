@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.errors import UserError
+from utils.runtime.inputs import read_regular
 
 _SIGN_WORDS = """
 exit entrance open closed push pull stop taxi hotel cafe bar bank books bread coffee pizza sale new old north south
@@ -74,7 +75,7 @@ class Vocabulary:
 def read_words(path: Path) -> list[str]:
     """The words of a UTF-8 file with one word per line; empty lines are left out. Raises `UserError`."""
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_regular(path).decode("utf-8-sig").splitlines()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give a file with one word a line") from None
     except UnicodeDecodeError as error:
