@@ -206,7 +206,7 @@ class TestBadInput:
         (tmp_path / "gt.mat").write_bytes(b"MATLAB 5.0 MAT-file")
         refuses(*train, "--train-folder-syn", tmp_path, parts=["gt.mat: cannot be read"])
         test = ("test_sample.py", "--test-folder-sample", tmp_path / "none", "--prune")
-        refuses(*test, "--pretrain-model", small_checkpoint, parts=["no sample dataset"])
+        refuses(*test, "--pretrain-model", small_checkpoint, parts=[tmp_path / "none", "no such file or folder"])
 
     def test_checkpoints(self, tmp_path, refuses, rendered):
         (tmp_path / "empty.pt").write_bytes(b"")
