@@ -54,8 +54,8 @@ def channels_last_line(data_line):
 
 
 def start(*line, **options) -> subprocess.Popen:
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, *map(str, line)], cwd=ROOT, text=True, **pipes, **options)
+    words, pipe = [sys.executable, *map(str, line)], subprocess.PIPE
+    return subprocess.Popen(words, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, **options)
 
 
 def wait_for(path, process: subprocess.Popen, seconds: float = 120) -> None:
