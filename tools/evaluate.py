@@ -4,7 +4,9 @@
     python3 -m tools.evaluate --gt gt.zip --results results.zip --json
 
 --gt: `gt_NAME.txt` (or `NAME.txt`) with one word a line: x1,y1,x2,y2,x3,y3,x4,y4,text. The text ### marks a
-don't-care word. --results: `res_NAME.txt` with one detection a line: x1,y1,...,x4,y4 and an optional score. If all
+don't-care word. Files of ICDAR MLT (with a script before the text), of ICDAR 2013 (boxes) and of polygons are
+recognised; a polygon is measured by the smallest rectangle around it.
+--results: `res_NAME.txt` with one detection a line: x1,y1,...,x4,y4 and an optional score. If all
 detections have scores, the average precision and a table over score thresholds are printed, too.
 """
 
@@ -15,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.annotations import Words
+from utils.data.problems import Problems
 from utils.errors import UserError, run_script
 from utils.evaluation import evaluate
 from utils.evaluation.breakdown import format_breakdowns
@@ -36,12 +39,15 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main(args: argparse.Namespace) -> None:
-    truth, found = read_pairs(args.gt, args.results)
+    problems = Problems()
+    truth, found = read_pairs(args.gt, args.results, problems)
     quads = [each.quads for each in found]
     result = evaluate(truth, quads)
     if args.json:
         print(json.dumps({name: getattr(result, name) for name in ("precision", "recall", "hmean")}))
         return
+    if problems:
+        print(f"ground truth, changed while reading:\n{problems}")
     for name in ("precision", "recall", "hmean"):
         print(f"{name:10} {getattr(result, name):.4f}")
     print(f"{result.matched} of {result.words} words matched; {result.detections} detections in {len(truth)} images")
@@ -53,9 +59,14 @@ def main(args: argparse.Namespace) -> None:
         print(f"\n{format_curve(threshold_curve(truth, quads, scores))}")
 
 
-def read_pairs(ground_truth: Path, results: Path) -> tuple[list[Words], list[Detections]]:
-    """Words and detections of each image, in the same order; an image without a results file has no detections."""
-    truth, found = read_ground_truth(ground_truth), read_results(results)
+def read_pairs(
+    ground_truth: Path, results: Path, problems: Problems | None = None
+) -> tuple[list[Words], list[Detections]]:
+    """Words and detections of each image, in the same order; an image without a results file has no detections.
+
+    problems: counts what is changed in the ground truth.
+    """
+    truth, found = read_ground_truth(ground_truth, problems), read_results(results)
     if unknown := sorted(set(found) - set(truth)):
         raise UserError(
             f"{results}: {unknown[0]} ({len(unknown)} of {len(found)} files) has no ground truth in {ground_truth}; "

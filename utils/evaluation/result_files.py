@@ -5,6 +5,7 @@ for detectors with scores. The official script accepts neither decimals in coord
 scores; these functions do.
 """
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 
 from utils.data.annotations import DONT_CARE, Words
+from utils.data.formats.entries import Malformed
+from utils.data.formats.shapes import smallest_rectangle
+from utils.data.formats.text_lines import parse_line, recognise_form, unquoted
+from utils.data.problems import Problems
 from utils.errors import UserError
 from utils.evaluation.text_sources import read_text_sources
 from utils.geometry import signed_areas
@@ -21,7 +26,6 @@ _NUMBER = r"\s*([+-]?[0-9]+(?:\.[0-9]*)?)\s*"
 _CORNERS = ",".join([_NUMBER] * 8)
 _WORD_LINE = re.compile(rf"^{_CORNERS},(.*)$")
 _RESULT_LINE = re.compile(rf"^{_CORNERS}(?:,\s*([-+.0-9eE]+)\s*)?$")
-_QUOTED = re.compile(r'^\s*"(.*)"\s*$')
 
 _Item = TypeVar("_Item")
 
@@ -35,9 +39,14 @@ class Detections(NamedTuple):
     """(K,), or None if the file has no scores."""
 
 
-def read_ground_truth(source: Path) -> dict[str, Words]:
-    """NAME -> its words, from a folder or zip of `gt_NAME.txt`. Raises `UserError`."""
-    return _read_all(source, "gt_", _read_words)
+def read_ground_truth(source: Path, problems: Problems | None = None) -> dict[str, Words]:
+    """NAME -> its words, from a folder or zip of `gt_NAME.txt`. Raises `UserError`.
+
+    The form of the lines is recognised for each file, see `utils.data.formats.text_lines`: ICDAR 2015's, ICDAR MLT's
+    with a script, polygons (each becomes the smallest rectangle around it, counted in problems), ICDAR 2013's boxes.
+    """
+    counted = Problems() if problems is None else problems
+    return _read_all(source, "gt_", functools.partial(_read_words, problems=counted))
 
 
 def read_results(source: Path) -> dict[str, Detections]:
@@ -78,16 +87,32 @@ def _lines(text: str, place: str) -> list[tuple[str, str]]:
     return [(f"{place}:{number}", line) for number, line in enumerate(lines, 1) if line]
 
 
-def _read_words(text: str, place: str) -> Words:
+def _read_words(text: str, place: str, problems: Problems) -> Words:
+    lines = _lines(text, place)
+    form = recognise_form([line for _, line in lines])
+    if form != "quads":
+        return _read_other_form(lines, form, problems)
     quads, ignored = [], []
-    for where, line in _lines(text, place):
+    for where, line in lines:
         if not (fields := _WORD_LINE.match(line)):
             raise UserError(f"{where}: {line[:60]!r}; expected x1,y1,x2,y2,x3,y3,x4,y4,text")
         quads.append(_corners(fields, where))
-        transcription = fields[9]
-        if quoted := _QUOTED.match(transcription):
-            transcription = quoted[1].replace("\\\\", "\\").replace('\\"', '"')
-        ignored.append(transcription == DONT_CARE)
+        ignored.append(unquoted(fields[9]) == DONT_CARE)
+    return Words(np.array(quads).reshape(-1, 4, 2), np.array(ignored, bool))
+
+
+def _read_other_form(lines: list[tuple[str, str]], form: str, problems: Problems) -> Words:
+    quads, ignored = [], []
+    for where, line in lines:
+        try:
+            points, text, _ = parse_line(line, form)
+        except Malformed as error:
+            raise UserError(f"{where}: {error}") from None
+        if len(points) != 4:
+            problems.add("polygons, replaced by the smallest rectangle around each", f"{where}: {len(points)} corners")
+            points = smallest_rectangle(_checked(points, where))
+        quads.append(_clockwise(_checked(points, where), where))
+        ignored.append(unquoted(text) == DONT_CARE)
     return Words(np.array(quads).reshape(-1, 4, 2), np.array(ignored, bool))
 
 
@@ -109,9 +134,16 @@ def _read_detections(text: str, place: str) -> Detections:
 
 def _corners(fields: re.Match, where: str) -> np.ndarray:
     """(4, 2). Anticlockwise corners are an error, as in the official script."""
-    quad = np.array(fields.groups()[:8], np.float64).reshape(4, 2)
+    return _checked(_clockwise(np.array(fields.groups()[:8], np.float64).reshape(4, 2), where), where)
+
+
+def _clockwise(quad: np.ndarray, where: str) -> np.ndarray:
     if signed_areas(quad) < 0:
         raise UserError(f"{where}: the corners run anticlockwise on the picture; ICDAR's order is clockwise")
-    if not np.abs(quad).max() < 2**31:
-        raise UserError(f"{where}: a coordinate of {np.abs(quad).max():g}; expected pixels")
     return quad
+
+
+def _checked(points: np.ndarray, where: str) -> np.ndarray:
+    if not np.abs(points).max() < 2**31:  # also nan
+        raise UserError(f"{where}: a coordinate of {np.abs(points).max():g}; expected pixels")
+    return points

@@ -153,3 +153,34 @@ def test_real_files_are_quads(real_data):
         for file in files:
             lines = [line for _, line in split_lines(file.read_bytes().decode("utf-8-sig"))]
             assert recognise_form(lines) == "quads", file
+
+
+PERFECT = {
+    "polygons": (f"{POLYGON},HELLO\n1,2,9,2,9,8,1,8,###\n", "10,36,30,36,30,50,10,50\n"),
+    "script": ("1,2,9,2,9,8,1,8,Latin,Cafe\n20,2,29,2,29,8,20,8,Latin,###\n", "1,2,9,2,9,8,1,8\n"),
+    "boxes": ('38, 43, 920, 215, "Tiredness"\n1, 2, 9, 8, "###"\n', "38,43,920,43,920,215,38,215\n"),
+    "spaced boxes": ('38 43 920 215 "Tiredness"\n', "38,43,920,43,920,215,38,215\n"),
+}
+
+
+@pytest.mark.parametrize("form", PERFECT)
+def test_stand_alone_evaluation_reads_the_same_forms(tmp_path, form, run_script):
+    truth, results = PERFECT[form]
+    text(tmp_path / "gt" / "gt_img_1.txt", truth)
+    text(tmp_path / "results" / "res_img_1.txt", results)
+    output = run_script("-m", "tools.evaluate", "--gt", tmp_path / "gt", "--results", tmp_path / "results").stdout
+    assert "hmean      1.0000" in output
+    assert "1 of 1 words matched" in output
+    assert ("1 polygons, replaced by the smallest rectangle" in output) == (form == "polygons")
+
+
+def test_stand_alone_evaluation_stays_strict(tmp_path, refuses):
+    text(tmp_path / "results" / "res_img_1.txt", "1,2,9,2,9,8,1,8\n")
+    for line, part in (
+        ("1,2,9,2,9,8,x", "expected"),
+        ("1,8,9,8,9,2,1,2,a", "anticlockwise"),
+        ("1;2", "expected x1,y1"),
+    ):
+        text(tmp_path / "gt" / "gt_img_1.txt", f"1,2,9,2,9,8,1,8,a\n1,2,9,2,9,8,1,8,b\n{line}\n")
+        parts = ["gt_img_1.txt:3", part]
+        refuses("-m", "tools.evaluate", "--gt", tmp_path / "gt", "--results", tmp_path / "results", parts=parts)

@@ -86,9 +86,10 @@ class Folder:
 
 def choose_near(names: list[str], file: str) -> str | None:
     """Of several paths the one beside the file, or in the same part (train, test); None if that is not one."""
+    part = part_of(file) or part_of_word(PurePosixPath(file).stem)
     for alike in (
         lambda name: PurePosixPath(name).parent == PurePosixPath(file).parent,
-        lambda name: part_of(name) == part_of(file),
+        lambda name: part_of(name) == part,
         lambda name: True,
     ):
         chosen = [name for name in names if alike(name)]

@@ -37,7 +37,7 @@ def root_of(head: bytes) -> str:
 
     parser = expat.ParserCreate()
     parser.StartElementHandler = start
-    with contextlib.suppress(expat.ExpatError, _Found, ValueError):
+    with contextlib.suppress(expat.ExpatError, _Found, ValueError, LookupError):
         parser.Parse(head, False)
     return found[0] if found else ""
 
@@ -65,7 +65,7 @@ def _parse(data: bytes) -> Element:
         parser.Parse(data, True)
     except expat.ExpatError as error:
         raise Malformed(f"not a whole XML document ({error})") from None
-    except ValueError as error:  # an encoding that expat does not know
+    except (ValueError, LookupError) as error:  # an encoding that neither expat nor Python knows
         raise Malformed(f"XML that cannot be decoded ({error})") from None
     return builder.close()
 
