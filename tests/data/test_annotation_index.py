@@ -235,7 +235,11 @@ def test_of_many_images_some_are_looked_at(tmp_path, monkeypatch):
         write_picture(tmp_path / "1" / f"image{number}.jpg", 8, 8)
     (tmp_path / "1" / "image0.jpg").unlink()
     looked = []
-    monkeypatch.setattr("utils.data.annotations.image_problem", lambda path: looked.append(path) or not path.exists())
+
+    def problem(path, _reading):
+        return looked.append(path) or not path.exists()
+
+    monkeypatch.setattr("utils.data.annotations.image_problem", problem)
     annotations = read_synthtext(mat)
     assert len(annotations.usable(np.arange(300), at_most=200, sample=10)) == 299
     assert len(looked) == 10
