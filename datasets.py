@@ -102,6 +102,11 @@ class TextDataset(FrameDataset):
     def problems(self) -> Problems:
         return self.annotations.problems
 
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the images."""
+        return [self.annotations.root]
+
 
 class SynthText(TextDataset):
     """SynthText's `gt.mat` and images: the first 80 % of its list for training, the rest for validation.
@@ -203,6 +208,11 @@ class MergedDataset(FrameDataset):
     @property
     def problems(self) -> Problems:
         return Problems.together([part.problems for part in self.parts])
+
+    @property
+    def folders(self) -> list[Path]:
+        """The folders of the images of all parts."""
+        return [part.annotations.root for part in self.parts]
 
 
 Sample = str | Path | SampleFolder | Sequence[str | Path | SampleFolder]

@@ -6,7 +6,9 @@
     python3 detect.py --pretrain-model best.pt --output-dir OUT rtsp://10.0.0.7/live
 
 Writes to OUT: det_NAME.jpg (det_NAME.mp4 at the video's mean frame rate) with the words outlined, and res_NAME.txt in
-ICDAR's format (res_NAME_FRAME.txt for a frame of a video) or detections.jsonl with one frame a line.
+ICDAR's format (res_NAME_FRAME.txt for a frame of a video) or detections.jsonl with one frame a line. NAME is the
+input's name; inputs of one name get longer ones (a__same, b__same; clip.avi). Files that are no results of this
+command are never overwritten.
 
 From Python:
 
@@ -17,8 +19,7 @@ From Python:
 import argparse
 import contextlib
 import glob
-import itertools
-import json
+import os
 import re
 from pathlib import Path
 
@@ -28,17 +29,18 @@ from tqdm import tqdm
 
 from utils.data.folder_contents import note_unused_files
 from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
-from utils.data.problems import Problems
-from utils.data.video import Connection, UnreadableVideo, VideoFrame, VideoReader, VideoWriter, stream_or_camera
-from utils.data.video_sources import Source, shown_source, source_stem
+from utils.data.pages import count_pictures
+from utils.data.video import Connection, UnreadableVideo, VideoReader, VideoWriter, stream_or_camera
+from utils.data.video_sources import Source, shown_source
 from utils.detector import Detector, load_detector
 from utils.errors import UserError, printable, run_script
+from utils.evaluation.detection_results import Results, is_picture
 from utils.evaluation.drawing import draw_quads
-from utils.evaluation.result_files import write_results
 from utils.options.detecting import add_detecting_options
 from utils.options.parser import Parser
 from utils.options.reading import read_options
 from utils.runtime.device import choose_device, describe_device
+from utils.runtime.files import refuse_overlap
 
 __all__ = ["Detector", "load_detector"]
 
@@ -61,6 +63,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(args: argparse.Namespace) -> None:
     sources = expand_inputs(args.inputs)
+    refuse_overlap([args.output_dir], [path for path in args.inputs if os.path.isdir(path)], inside=False)
     device = choose_device(args.ngpus)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -72,14 +75,14 @@ def main(args: argparse.Namespace) -> None:
         device=device,
     )
     detector.reading = read_options(args)
-    args.output_dir.mkdir(parents=True, exist_ok=True)
     print(f"device  {describe_device(device, args.ngpus)}")
-    output = ResultFolder(args.output_dir, args.format, not args.no_pictures)
+    output = Results(args.output_dir, args.format, not args.no_pictures)
+    output.name_sources(sources)
     for folder in filter(Path.is_dir, map(Path, args.inputs)):
         note_unused_files(filter(Path.is_file, folder.iterdir()), IMAGE_SUFFIXES | VIDEO_SUFFIXES, output.problems)
     for source in tqdm(sources, desc="detect", unit="input", leave=False, disable=None):
         try:
-            if isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES:
+            if is_picture(source):
                 detect_picture(source, detector, output)
             else:
                 connection = Connection(args.reconnect, args.wait)
@@ -93,46 +96,6 @@ def main(args: argparse.Namespace) -> None:
     if not output.frames:
         raise UserError(f"none of the {len(sources)} inputs could be read; the first is {sources[0]}")
     print(f"{printable(args.output_dir)}: {output.words} words in {output.frames} frames")
-
-
-class ResultFolder:
-    """The folder for a run's results, with counts of frames, words and problems.
-
-    file_format: one of `utils.options.detecting.FORMATS`. pictures: whether pictures and videos are written.
-    """
-
-    def __init__(self, folder: Path, file_format: str, pictures: bool):
-        self.folder, self.file_format, self.pictures = folder, file_format, pictures
-        self.frames = self.words = 0
-        self.problems = Problems()
-        self._names: set[str] = set()
-        self._lines = folder / "detections.jsonl"
-        if file_format == "jsonl":
-            self._lines.write_text("", encoding="utf-8")
-
-    def unique_name(self, source: Source) -> str:
-        """The name of a source's files; a number is appended if an earlier source has the same name."""
-        stem = source_stem(source)
-        names = itertools.chain([stem], (f"{stem}_{number}" for number in itertools.count(2)))
-        name = next(name for name in names if name not in self._names)
-        self._names.add(name)
-        return name
-
-    def write(self, name: str, source: Source, frame: VideoFrame | None, quads: np.ndarray, scores: np.ndarray) -> None:
-        """Write the words of a picture, or of a video's frame. frame: None for a picture."""
-        self.frames, self.words = self.frames + 1, self.words + len(quads)
-        if self.file_format == "jsonl":
-            words = [
-                {"quad": [[round(x, 2), round(y, 2)] for x, y in quad], "score": round(score, 4)}
-                for quad, score in zip(quads.tolist(), scores.tolist(), strict=True)
-            ]
-            number, time_ms = (frame.number, round(frame.time_ms, 3)) if frame else (None, None)
-            line = {"source": shown_source(source), "frame": number, "time_ms": time_ms, "words": words}
-            with open(self._lines, "a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        else:
-            file_name = f"res_{name}.txt" if frame is None else f"res_{name}_{frame.number:06}.txt"
-            write_results(self.folder / file_name, quads, scores if self.file_format == "txt-scores" else None)
 
 
 def expand_inputs(inputs: list[str]) -> list[Source]:
@@ -167,21 +130,22 @@ def natural_order(path: Path) -> list:
     return [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in re.split(r"(\d+)", str(path))]
 
 
-def detect_picture(path: Path, detector: Detector, output: ResultFolder) -> None:
+def detect_picture(path: Path, detector: Detector, output: Results) -> None:
     """Write a picture's words, and the picture with its words. Raises `UnreadableImage`."""
     image = read_image(path, detector.reading)
     quads, scores = detector.detect(image)
-    name = output.unique_name(path)
-    output.write(name, path, None, quads, scores)
+    output.write(path, None, quads, scores)
+    if (pages := count_pictures(path)) > 1:
+        output.problems.add("files of several pictures, only the first one is read", f"{path}: {pages} pictures")
     if not output.pictures:
         return
     if max(image.shape) > LONGEST_JPEG:
         output.problems.add("pictures too long for a JPEG, not written", f"{path}: {max(image.shape)} pixels")
         return
-    write_image(output.folder / f"det_{name}.jpg", draw_quads(image, quads))
+    write_image(output.folder / f"det_{output.name_of(path)}.jpg", draw_quads(image, quads))
 
 
-def detect_video(reader: VideoReader, detector: Detector, output: ResultFolder, every: int) -> None:
+def detect_video(reader: VideoReader, detector: Detector, output: Results, every: int) -> None:
     """Write the words of every Nth frame, and a video of all frames, each with the latest words.
 
     An unreadable frame is counted, and the frame before it is written in its place. Ctrl-C ends a camera or stream.
@@ -189,7 +153,7 @@ def detect_video(reader: VideoReader, detector: Detector, output: ResultFolder, 
     """
     source, shown = reader.source, shown_source(reader.source)
     with contextlib.ExitStack() as stack:
-        name = output.unique_name(source)
+        name = output.name_of(source)
         writer = stack.enter_context(VideoWriter(output.folder / f"det_{name}.mp4", reader.rate))
         bar = stack.enter_context(
             tqdm(total=reader.count, desc=printable(name), unit="frame", leave=False, disable=None)
@@ -204,7 +168,7 @@ def detect_video(reader: VideoReader, detector: Detector, output: ResultFolder, 
                 output.problems.add("video frames unreadable, left out", f"{shown}: frame {frame.number}")
             elif due:
                 quads, scores = detector.detect(frame.image)
-                output.write(name, source, frame, quads, scores)
+                output.write(source, frame, quads, scores)
                 due = False
             image = image if frame.image is None else frame.image
             if output.pictures and image is not None:

@@ -45,7 +45,11 @@ from utils.pruning.recalibration import mean_loss, recalibrate_if_better
 from utils.pruning.selection import Kept
 from utils.pruning.sensitivity import draw_heatmap, measure_groups, table_of_halves, write_csv
 from utils.runtime.device import choose_device
+from utils.runtime.results import ResultFolder
 from utils.runtime.tables import format_table
+
+WRITTEN = "pruned.pt", "plan.json", "report.json", "channels.png"
+WRITTEN_BY_ANALYSE = "analysis.csv", "analysis.png"
 
 
 def main(request: Request) -> None:
@@ -55,7 +59,9 @@ def main(request: Request) -> None:
     choose_device(0)
     model, contents = load_model(request.checkpoint)
     batches, accuracy = read_frames(request.frames), Accuracy(request.accuracy)
-    request.folder.mkdir(parents=True, exist_ok=True)
+    results = ResultFolder(request.folder, "prune")
+    for name in WRITTEN_BY_ANALYSE if request.action == "analyse" else WRITTEN:
+        results.claim(name)
     if request.action == "analyse":
         analyse(Evidence(model, batches, Criterion(), request.seed), request, accuracy)
         return

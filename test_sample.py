@@ -6,8 +6,8 @@
     python3 test_sample.py ... --short-side 280 --multi-scale 400 560
 
 Prints the loss; precision, recall and hmean by the ICDAR 2015 protocol, over all words and by size and rotation; and
-the time of each stage. Writes to --output-dir: index.html with a picture of each frame, the worst frames first;
-res_*.txt in ICDAR's format; metrics.json.
+the time of each stage. Writes to --output-dir, in place of an earlier report: index.html with a picture of each frame,
+the worst frames first; res_*.txt in ICDAR's format; metrics.json.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from utils.errors import UserError, printable, run_script
 from utils.evaluation import Evaluation
 from utils.evaluation.breakdown import format_breakdowns
 from utils.evaluation.curves import SWEEP, average_precision, best_threshold, format_curve
-from utils.evaluation.html_report import write_report
+from utils.evaluation.html_report import PAGE, report_folder, write_report
 from utils.evaluation.multi_scale import merge_validations
 from utils.evaluation.result_files import whole_pixels
 from utils.evaluation.timing import Timing, time_stages
@@ -39,9 +39,13 @@ from utils.options.reading import read_options
 from utils.options.sample import sample_folders
 from utils.options.testing import add_testing_options
 from utils.runtime.device import choose_device, count_workers, describe_device
+from utils.runtime.files import refuse_overlap, write_file
+from utils.runtime.results import ResultFolder
 
 SCALE_FACTORS = 0.7, 1.4
 """Times the main short side: the other short sides of --multi-scale without values."""
+
+METRICS = "metrics.json"
 
 PRINTED = (
     *("images", "loss", "precision", "recall", "hmean", "average_precision"),
@@ -63,6 +67,7 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     if args.ngpus > 1:
         raise UserError(f"--ngpus {args.ngpus}: one network is measured on one device; give --ngpus 1 or 0")
+    refuse_overlap([args.output_dir], [args.test_folder_sample], inside=False)
     device = choose_device(args.ngpus)
     torch.manual_seed(0)  # the loss draws its easy negatives at random
     network, _ = load_model(args.pretrain_model)
@@ -79,8 +84,7 @@ def main(args: argparse.Namespace) -> None:
     ]
     if datasets[0].problems:
         print(f"test data, left out or repaired:\n{datasets[0].problems}")
-    if args.output_dir:
-        args.output_dir.mkdir(parents=True, exist_ok=True)
+    results = prepare_report(args.output_dir, datasets[0].folders) if args.output_dir else None
     print(f"device     {describe_device(device, args.ngpus)}")
 
     thresholds, workers = Thresholds(args.score_threshold, args.nms_threshold), count_workers(args.num_workers, device)
@@ -107,11 +111,21 @@ def main(args: argparse.Namespace) -> None:
     print(f"at a short side of {sides[0]}: {timing.describe()}")
     tables = format_tables(result, curve)
     print(f"\n{tables}")
-    if args.output_dir:
+    if results:
         shown = {name: metrics[name] for name in (*PRINTED, "device")} | {"timing": timing.describe()}
-        (args.output_dir / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-        write_report(args.output_dir, result.frames, result.detections, shown, tables)
+        results.forget()
+        write_file(results.claim(METRICS), json.dumps(metrics, indent=2) + "\n")
+        write_report(results, result.frames, result.detections, shown, tables)
         print(f"{printable(args.output_dir)}: index.html, metrics.json, {len(result.frames)} pictures and res_*.txt")
+
+
+def prepare_report(folder: Path, image_folders: list[Path]) -> ResultFolder:
+    """The report's folder. Raises `UserError` if it is in one of images, or has files of others with its names."""
+    refuse_overlap([folder], image_folders)
+    results = report_folder(folder)
+    for name in (PAGE, METRICS):
+        results.claim(name)
+    return results
 
 
 def all_short_sides(main_side: int, others: list[int] | None) -> list[int]:

@@ -228,9 +228,9 @@ class TestScript:
         assert "2 inputs unreadable" in process.stdout
         assert "broken.jpg" in process.stdout
         assert "in 6 frames" in process.stdout
-        written = {path.name for path in (tmp_path / "out").iterdir()}
-        pictures = {"det_img_10.jpg", "det_img_2.jpg", "det_img_2_2.jpg", "det_clip.mp4"}
-        texts = {"res_img_10.txt", "res_img_2.txt", "res_img_2_2.txt"}
+        written = {path.name for path in (tmp_path / "out").glob("[!.]*")}
+        pictures = {"det_img_10.jpg", "det_in__img_2.jpg", "det_more__img_2.jpg", "det_clip.mp4"}
+        texts = {"res_img_10.txt", "res_in__img_2.txt", "res_more__img_2.txt"}
         assert written == pictures | texts | {f"res_clip_{number:06}.txt" for number in (0, 3, 6)}
         with VideoReader(tmp_path / "out" / "det_clip.mp4") as reader:
             assert (reader.rate, len(list(reader))) == (12.5, 7)
@@ -239,7 +239,7 @@ class TestScript:
         cv2.imwrite(str(tmp_path / "a.png"), colours)
         video = write_video(tmp_path / "b.mp4", frames=3)
         run_script(*line, "--format", "jsonl", "--no-pictures", tmp_path / "a.png", video)
-        assert [path.name for path in (tmp_path / "out").iterdir()] == ["detections.jsonl"]
+        assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["detections.jsonl"]
         lines = [json.loads(line) for line in (tmp_path / "out" / "detections.jsonl").read_text().splitlines()]
         assert [line["frame"] for line in lines] == [None, 0, 1, 2]
         assert lines[0]["source"].endswith("a.png")
@@ -255,7 +255,7 @@ class TestScript:
         cv2.imwrite(str(tmp_path / "long.bmp"), np.zeros((3, 66_000, 3), np.uint8))
         process = run_script(*line, "--score-threshold", 1, tmp_path / "long.bmp")
         assert "1 pictures too long" in process.stdout
-        assert [path.name for path in (tmp_path / "out").iterdir()] == ["res_long.txt"]
+        assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["res_long.txt"]
 
     def test_inputs(self, tmp_path):
         for name in ("b_10.jpg", "b_9.jpg", "c.mp4", "notes.txt"):

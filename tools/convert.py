@@ -1,6 +1,6 @@
 """Convert annotated images from any format that is read to one of those that are written.
 
-    python3 -m tools.convert SOURCE OUT [--to FORMAT] [--format NAME] [--copy]
+    python3 -m tools.convert SOURCE OUT [--to FORMAT] [--format NAME] [--copy] [--replace]
 
 SOURCE: a folder in one of the formats of docs/data.md (the format is recognised, --format overrules that), or its
 annotation file. Without --to, a gt.mat becomes txt, and everything else gt.mat. Training and test images stay apart;
@@ -13,7 +13,7 @@ and printed.
 import functools
 import itertools
 import os
-import shutil
+import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
@@ -28,6 +28,8 @@ from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
 from utils.errors import UserError, printable, run_script
 from utils.options.parser import Parser, flag
+from utils.runtime.data_folder import REPLACE_HELP, data_set_folder
+from utils.runtime.files import copy_file
 
 PARTS = "train", "test"
 WRITTEN = sorted(name for name, each in FORMATS.items() if each.write)
@@ -44,8 +46,16 @@ class Conversion:
         self.problems = Problems()
         self._sources: dict[tuple[str, str], Path] = {}
 
-    def run(self, to: Format) -> dict[str, int]:
-        """Write both parts; returns the number of images of each. Raises `UserError`."""
+    def run(self, to: str | None = None, *, replace: bool = False) -> dict[str, int]:
+        """Write both parts; returns the number of images of each. Raises `UserError`.
+
+        to: the format's name; None: txt for a gt.mat, else gt.mat. replace: an earlier data set in `out` is replaced.
+        """
+        to = to or ("txt" if self.recognised.format.name == "gt.mat" else "gt.mat")
+        with data_set_folder(self.out, [self.folder.only or self.folder.root, self.folder.root], replace=replace):
+            return self._write_parts(FORMATS[to])
+
+    def _write_parts(self, to: Format) -> dict[str, int]:
         counts = {}
         test: list[Entry] = []
         for part, entries in zip(PARTS, (self._training_entries(test), iter(test)), strict=True):
@@ -68,7 +78,7 @@ class Conversion:
         """The training images, their names without the folders that say the part; the test images go to `test`."""
         read = iterate_entries(self.folder, self.recognised, self.problems)
         for entry in tqdm(read, desc="images", unit="img", leave=False, disable=None):
-            name, part = short_name(entry.name), entry.part or PARTS[0]
+            name, part = clean_name(short_name(entry.name), self.problems), entry.part or PARTS[0]
             if other := self._sources.get((part, name)):
                 raise UserError(f"{other} and {entry.name} would share the name {name}; rename one of them")
             self._sources[part, name] = self.folder.root / entry.name
@@ -82,7 +92,7 @@ class Conversion:
         source = self._sources[part, name]
         target.parent.mkdir(parents=True, exist_ok=True)
         if self.copy:
-            shutil.copyfile(source, target)
+            copy_file(source, target)
         else:
             os.symlink(source.resolve(), target)
 
@@ -101,6 +111,14 @@ def short_name(name: str) -> str:
     return "/".join([*folders, file])
 
 
+def clean_name(name: str, problems: Problems) -> str:
+    """The name; one that is not UTF-8, which no format can say, with its odd bytes as `%E9`."""
+    clean = re.sub("[\ud800-\udfff]", lambda odd: f"%{ord(odd[0]) & 0xFF:02X}", name)
+    if clean != name:
+        problems.add("images whose names are not UTF-8, renamed", f"{name} is now {clean}")
+    return clean
+
+
 def convert(
     source: Path, out: Path, copy: bool = False, *, to: str | None = None, name: str | None = None
 ) -> tuple[dict[str, int], Problems]:
@@ -109,12 +127,8 @@ def convert(
     to: the format to write; None: txt for a gt.mat, else gt.mat. name: the source's format; None: recognised. Raises
     `UserError`.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: there is something at this path already; give a new or an empty folder")
     conversion = Conversion(source, out, name=name, copy=copy)
-    target = to or ("txt" if conversion.recognised.format.name == "gt.mat" else "gt.mat")
-    counts = conversion.run(FORMATS[target])
-    return counts, conversion.problems
+    return conversion.run(to), conversion.problems
 
 
 def build_parser() -> Parser:
@@ -124,14 +138,14 @@ def build_parser() -> Parser:
     parser.add_argument("--to", choices=WRITTEN, help="format to write (default: gt.mat, or txt for a gt.mat)")
     parser.add_argument("--format", choices=list(FORMATS), help="format of SOURCE (default: recognised)")
     flag(parser, "--copy", "copy the images instead of linking them")
+    flag(parser, "--replace", REPLACE_HELP)
     return parser
 
 
 def main() -> None:
     args = build_parser().parse_args()
-    if args.out.resolve() == args.source.resolve():
-        raise UserError(f"{args.out}: it is the source; give another folder")
-    counts, problems = convert(args.source, args.out, args.copy, to=args.to, name=args.format)
+    conversion = Conversion(args.source, args.out, name=args.format, copy=args.copy)
+    counts, problems = conversion.run(args.to, replace=args.replace), conversion.problems
     print(f"{printable(args.out)}: " + ", ".join(f"{count} {part} images" for part, count in counts.items()))
     if problems:
         print(f"left out or changed:\n{problems}")

@@ -1,6 +1,6 @@
 """A small dataset to try everything on, drawn with OpenCV: SynthText's layout, and frames like a hand-held video's.
 
-    python3 -m tools.demo_data --out demo/data
+    python3 -m tools.demo_data --out demo/data [--replace]
 
 Writes OUT/synthtext (numbered folders and a gt.mat) and OUT/frames (train_images1, test_images1 and their text files):
 a camera moves over walls of signs; test frames show other walls than training frames. The same seed gives the same
@@ -20,7 +20,8 @@ from utils.data.gt_mat import SynthTextImage, write_synthtext
 from utils.data.images import write_image
 from utils.errors import printable, run_script
 from utils.geometry import bounding_boxes, min_area_rectangles
-from utils.options.parser import Parser, nonempty_path, option, whole_number
+from utils.options.parser import Parser, flag, nonempty_path, option, whole_number
+from utils.runtime.data_folder import REPLACE_HELP, data_set_folder
 
 _WORDS = """
 exit open closed push pull stop taxi hotel cafe bar bank books bread coffee pizza sale new old north south
@@ -234,13 +235,15 @@ def build_parser() -> Parser:
     option(parser, "--train-frames N", whole_number(1), 60, "training frames in frames/")
     option(parser, "--test-frames N", whole_number(1), 40, "test frames in frames/")
     option(parser, "--seed N", whole_number(0), 0, "of the random numbers")
+    flag(parser, "--replace", REPLACE_HELP)
     return parser
 
 
 def main() -> None:
     args = build_parser().parse_args()
-    make_synthtext(args.out / "synthtext", args.images, args.seed)
-    make_frames(args.out / "frames", args.train_frames, args.test_frames, args.seed)
+    with data_set_folder(args.out, replace=args.replace):
+        make_synthtext(args.out / "synthtext", args.images, args.seed)
+        make_frames(args.out / "frames", args.train_frames, args.test_frames, args.seed)
     frames = f"{args.train_frames} + {args.test_frames}"
     print(f"{printable(args.out)}: synthtext/ ({args.images} images), frames/ ({frames} frames)")
 

@@ -2,8 +2,9 @@
 
     python3 -m tools.extract_frames VIDEO --every N --out DIR
 
-Writes DIR/<video's name>_<frame's number>.jpg for frame 0, N, 2N, ... Damaged frames are counted and listed; reading
-goes on after them.
+Writes DIR/<video's name>_<frame's number>.jpg for frame 0, N, 2N, ... If DIR has frames of another video of that name,
+or other such files, the name gets longer (clip.avi_000000.jpg). Damaged frames are counted and listed; reading goes on
+after them.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from utils.data.problems import Problems
 from utils.data.video import UnreadableVideo, VideoReader
 from utils.errors import UserError, printable, run_script
 from utils.options.parser import Parser, nonempty_path, option, whole_number
+from utils.runtime.results import ResultFolder
 
 
 def read_frames(video: Path, every: int, problems: Problems) -> Iterator[tuple[int, np.ndarray]]:
@@ -51,9 +53,11 @@ def build_parser() -> Parser:
 def main() -> None:
     args = build_parser().parse_args()
     count, problems = 0, Problems()
+    name = None
     for number, frame in read_frames(args.video, args.every, problems):
-        args.out.mkdir(parents=True, exist_ok=True)
-        write_image(args.out / f"{args.video.stem}_{number:06d}.jpg", frame)
+        if name is None:  # the first frame: the video can be read
+            name = ResultFolder(args.out, "extract_frames", r"(.+)_\d{6,}\.jpg").name_sources([args.video])[args.video]
+        write_image(args.out / f"{name}_{number:06d}.jpg", frame)
         count += 1
     print(f"{printable(args.out)}: {count} frames of {printable(args.video)}")
     if problems:

@@ -28,6 +28,8 @@ from utils.options.machine import add_cache_option
 from utils.options.parser import Parser, flag, nonempty_path, option, whole_number
 from utils.options.reading import add_reading_options, read_options
 from utils.options.view import add_view_options, train_transform
+from utils.runtime.files import refuse_overlap
+from utils.runtime.results import ResultFolder
 
 PERCENTILES = 1, 10, 50, 90, 99
 _AT_ONCE = 100_000
@@ -121,11 +123,11 @@ def draw_sheet(pictures: list[np.ndarray]) -> np.ndarray:
 
 
 def write_sheets(folder: Path, pictures: list[np.ndarray]) -> int:
-    """Write sheet_1.png, sheet_2.png, ... and return how many."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write sheet_1.png, sheet_2.png, ... and return how many. Raises `UserError` for files that are no such sheets."""
+    results = ResultFolder(folder, "inspect_data")
     starts = range(0, len(pictures), _COLUMNS * _ROWS)
     for number, start in enumerate(starts, 1):
-        write_image(folder / f"sheet_{number}.png", draw_sheet(pictures[start : start + _COLUMNS * _ROWS]))
+        write_image(results.claim(f"sheet_{number}.png"), draw_sheet(pictures[start : start + _COLUMNS * _ROWS]))
     return len(starts)
 
 
@@ -148,7 +150,9 @@ def build_parser() -> Parser:
 def main() -> None:
     args = build_parser().parse_args()
     options = {"transform": train_transform(args), "cache_dir": args.cache_dir, **read_options(args)._asdict()}
+    refuse_overlap([args.out], [args.folder], inside=False)
     dataset = open_folder(args.folder, not args.test, format_name=args.format, **options)
+    refuse_overlap([args.out], dataset.folders)
     problems = Problems.together([dataset.problems])
     usable, unreadable = len(dataset), problems.count("images unreadable, left out")
     print(f"format       {printable(dataset.annotations.source)}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from utils.errors import UserError, printable, run_script
 from utils.options.parser import Parser, option
+from utils.runtime.files import atomic_file, refuse_overlap
 from utils.runtime.inputs import read_regular
 from utils.runtime.optional import import_optional
 from utils.training.run_folder import RESULTS
@@ -52,7 +53,11 @@ def draw_curves(folders: list[Path], path: Path) -> None:
         axis.grid(alpha=0.3)
         if axis.lines:
             axis.legend(fontsize="small")
-    figure.savefig(path, dpi=100)
+    try:
+        with atomic_file(path, sync=False) as file:
+            figure.savefig(file, dpi=100, format=path.suffix[1:] or "png")
+    except ValueError as error:  # such as a suffix that matplotlib does not write
+        raise UserError(f"{path}: {error}") from None
     pyplot.close(figure)
 
 
@@ -65,6 +70,7 @@ def build_parser() -> Parser:
 
 def main() -> None:
     args = build_parser().parse_args()
+    refuse_overlap([args.to], [folder / RESULTS for folder in args.folders])
     draw_curves(args.folders, args.to)
     print(printable(args.to))
 

@@ -16,6 +16,7 @@ from utils.checkpoint import FORMAT, describe_channels, load_model, write_atomic
 from utils.decode import SCORE_THRESHOLD
 from utils.errors import UserError, printable, run_script
 from utils.options.parser import Parser, nonempty_path, number, option
+from utils.runtime.files import refuse_overlap
 
 KEPT = ("epoch", "metrics")
 
@@ -25,8 +26,9 @@ def publish(source: Path, destination: Path, score_threshold: float = SCORE_THRE
 
     score_threshold: above 0 and below 1; the probability that is shifted to `SCORE_THRESHOLD`. If the scores are
     shifted, the metrics, which belong to the scores before, are left out. Raises `UserError` if the source is no
-    checkpoint, or if weights are not finite in half precision.
+    checkpoint, if weights are not finite in half precision, or if the destination is the source.
     """
+    refuse_overlap([destination], [source])
     network, contents = load_model(source)
     state = {name: tensor.half() if tensor.dim() == 4 else tensor for name, tensor in network.state_dict().items()}
     default, given = torch.tensor([SCORE_THRESHOLD, score_threshold]).logit()

@@ -1,6 +1,6 @@
 """Training data in SynthText's layout, rendered: words on photographs, or on drawn walls.
 
-    python3 -m tools.render --out SYN --images 20000 [--backgrounds DIR] [--fonts DIR] [--words FILE]
+    python3 -m tools.render --out SYN --images 20000 [--backgrounds DIR] [--fonts DIR] [--words FILE] [--replace]
 
 Writes SYN/gt.mat (imnames, wordBB, charBB, txt) and SYN/1/render_0.jpg ... The same seed gives the same bytes with any
 number of processes. Without folders it uses what the installed packages contain: Pillow's own font and OpenCV's
@@ -14,10 +14,11 @@ import sys
 from tqdm import tqdm
 
 from utils.data.gt_mat import write_synthtext
-from utils.errors import UserError, printable, run_script
-from utils.options.parser import Parser, nonempty_path, option, whole_number
+from utils.errors import printable, run_script
+from utils.options.parser import Parser, flag, nonempty_path, option, whole_number
 from utils.rendering.engine import Renderer, load_studio, render
 from utils.rendering.scenes import Style
+from utils.runtime.data_folder import REPLACE_HELP, data_set_folder
 from utils.runtime.signals import StopRequest
 
 
@@ -31,24 +32,25 @@ def build_parser() -> Parser:
     option(parser, "--size H W", whole_number(64, 8192), (450, 600), "size of the images, in pixels")
     option(parser, "--seed N", whole_number(0), 0, "of the random numbers")
     option(parser, "--workers N", whole_number(1, 1024), None, "processes (default: one per core)")
+    flag(parser, "--replace", REPLACE_HELP)
     return parser
 
 
 def main() -> None:
     args = build_parser().parse_args()
-    if (args.out / "gt.mat").exists():
-        raise UserError(f"{args.out}: it has a gt.mat already; give --out another folder")
     studio = load_studio(args.backgrounds, args.fonts, args.words)
-    args.out.mkdir(parents=True, exist_ok=True)
     workers = args.workers or len(os.sched_getaffinity(0))
     renderer = Renderer(args.out, studio, Style(size=tuple(args.size)), args.seed)
     done = []
-    with StopRequest() as stop, contextlib.closing(render(renderer, args.images, workers)) as images:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(data_set_folder(args.out, (args.backgrounds, args.fonts, args.words), replace=args.replace))
+        stop = stack.enter_context(StopRequest())
+        images = stack.enter_context(contextlib.closing(render(renderer, args.images, workers)))
         for image in tqdm(images, desc=printable(args.out), total=args.images, unit="img", disable=None):
             done.append(image)
             if stop.requested:
                 break
-    write_synthtext(args.out / "gt.mat", done)
+        write_synthtext(args.out / "gt.mat", done)
     words = sum(len(image.quads) for image in done)
     print(f"{printable(args.out)}: {len(done)} images, {words} words")
     if len(done) < args.images:

@@ -95,7 +95,7 @@ def test_the_photographs_keep_every_word(real_data, tmp_path):
 
 def test_convert_refuses(refuses, tmp_path, texts):
     refuses("-m", "tools.convert", tmp_path / "none", tmp_path / "out", parts=["there is no such file or folder"])
-    refuses("-m", "tools.convert", texts, texts, parts=["give another folder"])
+    refuses("-m", "tools.convert", texts, texts, parts=["it is the folder of the input", "give another path"])
     (texts / "gt.mat").write_bytes(b"MATLAB" * 40)
     refuses("-m", "tools.convert", texts / "gt.mat", tmp_path / "out", parts=["gt.mat: cannot be read"])
 
@@ -111,7 +111,7 @@ def test_frames_of_a_video(tmp_path, run_script, refuses):
     assert taken[1][1].mean() == pytest.approx(100, abs=3)
     assert not problems
     run_script("-m", "tools.extract_frames", tmp_path / "v.avi", "--every", 4, "--out", tmp_path / "out")
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [f"v_{n:06d}.jpg" for n in (0, 4, 8)]
+    assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [f"v_{n:06d}.jpg" for n in (0, 4, 8)]
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     refuses(
         "-m",

@@ -21,6 +21,7 @@ from utils.data.images import IMAGE_SUFFIXES, image_problem
 from utils.data.problems import Problems
 from utils.errors import UserError
 from utils.geometry import self_crossing, signed_areas, sort_around_centre
+from utils.runtime.files import write_file
 
 MIN_AREA = 1.0
 """Square pixels; a quad with less area is left out."""
@@ -69,7 +70,7 @@ class Names(Sequence[str]):
         """The strings' bytes, one after the other."""
         offsets, data = array("q", [0]), bytearray()
         for string in strings:
-            data += string.encode("utf-8", errors="replace")
+            data += string.encode("utf-8", errors="surrogatepass")  # a file's name may be no UTF-8
             offsets.append(len(data))
         return cls(np.frombuffer(offsets, np.int64), np.frombuffer(data, np.uint8))
 
@@ -80,7 +81,7 @@ class Names(Sequence[str]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"name {index} of {len(self)}")
         index = index % len(self)
-        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes().decode("utf-8")
+        return self.data[self.offsets[index] : self.offsets[index + 1]].tobytes().decode("utf-8", "surrogatepass")
 
 
 class Annotations:
@@ -246,7 +247,7 @@ def write_words(path: Path, words: Words, texts: list[str] | None = None) -> Non
     texts = texts or [DONT_CARE if ignored else "word" for ignored in words.ignored]
     corners = np.rint(words.quads).astype(int).reshape(-1, 8)
     lines = [",".join([*map(str, row), text]) for row, text in zip(corners, texts, strict=True)]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    write_file(path, "".join(f"{line}\n" for line in lines))
 
 
 def list_files(folder: Path) -> list[Path]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from utils.data.image_headers import ends_at_once, is_whole, kind_of, read_header
 from utils.data.image_types import DEFAULT_READING, BadHeader, ImageHeader, ReadOptions
+from utils.runtime.files import write_file
 from utils.runtime.inputs import foreign_type, open_regular, read_regular
 
 _COMMON_SUFFIXES = {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
@@ -218,9 +219,9 @@ def _reduction(header: ImageHeader, shrinkage: Callable[[int, int], float]) -> i
     return 1
 
 
-def write_image(path, image: np.ndarray) -> None:
-    """(H, W, 3) RGB to a file of the suffix's type. Raises OSError."""
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) RGB to a file of the suffix's type, atomically. Raises OSError, which names the file."""
     coded, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not coded:
         raise OSError(f"{path}: OpenCV cannot write this type of picture")
-    path.write_bytes(data.tobytes())
+    write_file(path, data.tobytes())

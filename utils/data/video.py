@@ -23,7 +23,7 @@ from utils.data.video_sources import (
     shown_source,
     stream_or_camera,
 )
-from utils.errors import UserError
+from utils.data.video_writer import VideoWriter
 
 __all__ = ["Connection", "Source", "UnreadableVideo", "VideoFrame", "VideoReader", "VideoWriter", "stream_or_camera"]
 
@@ -34,8 +34,6 @@ _MOST_MISSING = 250
 """A file ends after so many unreadable frames in a row."""
 _FIRST_PAUSE = 0.5
 """Seconds before the first attempt to open a lost source again; before each further one the pause doubles."""
-_LONGEST_GAP = 60.0
-"""Seconds without a frame that a written video shows as such; a longer gap is shortened."""
 
 
 class VideoFrame(NamedTuple):
@@ -148,67 +146,3 @@ class VideoReader:
 
     def __exit__(self, *_) -> None:
         self._capture.release()
-
-
-class VideoWriter:
-    """Writes an .mp4 of a constant rate, opened at its first frame, which sets the size. Use it in a `with` block.
-
-    Where frames come with their times, each frame of the file shows the latest one whose time is at most half a
-    frame's duration later: frames are repeated in pauses and left out where they follow each other faster.
-    """
-
-    def __init__(self, path: Path, rate: float):
-        self.path, self.rate = path, rate
-        self._writer: cv2.VideoWriter | None = None
-        self._picture: np.ndarray | None = None
-        self._position = -1
-        self._start_ms: float | None = None
-
-    def write(self, frame: np.ndarray, time_ms: float | None = None) -> None:
-        """Append a frame, (H, W, 3) uint8 RGB; one of another size than the first is resized.
-
-        time_ms: its time; None: one frame after the one before. Raises `UserError` if the file cannot be opened for
-        writing.
-        """
-        if self._writer is None:
-            self._open(frame.shape[1], frame.shape[0])
-        picture = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
-        if self._picture is not None and picture.shape != self._picture.shape:
-            size = self._picture.shape[1], self._picture.shape[0]
-            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-        position = self._position + 1 if time_ms is None else max(self._position_at(time_ms), self._position, 0)
-        self._repeat(position - self._position)
-        self._picture, self._position = picture, position
-
-    def _position_at(self, time_ms: float) -> int:
-        """The number of the frame of constant rate that is shown at this time."""
-        if self._start_ms is None:
-            self._start_ms = time_ms - 1000 * (self._position + 1) / self.rate
-        position = (time_ms - self._start_ms) * self.rate / 1000
-        excess = position - self._position - _LONGEST_GAP * self.rate
-        if excess > 0:
-            self._start_ms += excess * 1000 / self.rate
-            position -= excess
-        return round(position)
-
-    def _repeat(self, count: int) -> None:
-        """Write the latest picture, which is due until the next one."""
-        if self._writer is not None and self._picture is not None:
-            for _ in range(count):
-                self._writer.write(self._picture)
-
-    def _open(self, width: int, height: int) -> None:
-        code = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(self.path), code, self.rate, (width, height))
-        if not self._writer.isOpened():
-            what = f"a video of {width}x{height} at {self.rate:g} frames a second"
-            cure = "check the folder, or give --no-pictures"
-            raise UserError(f"{self.path}: {what} could not be opened for writing; {cure}")
-
-    def __enter__(self) -> "VideoWriter":
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self._writer is not None:
-            self._repeat(1)
-            self._writer.release()

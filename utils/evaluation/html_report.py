@@ -1,6 +1,7 @@
 """A static HTML page with a picture of every frame, its words and detections, the worst frames first."""
 
 import html
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from utils.data.frames import FrameInfo
 from utils.data.images import write_image
+from utils.errors import printable
 from utils.evaluation.drawing import (
     DONT_CARE_COLOUR,
     FALSE_ALARM,
@@ -22,6 +24,13 @@ from utils.evaluation.drawing import (
 from utils.evaluation.protocol import Evaluation, match
 from utils.evaluation.result_files import whole_pixels, write_results
 from utils.evaluation.validation import FrameDetections
+from utils.runtime.files import write_file
+from utils.runtime.results import ResultFolder
+
+PAGE = "index.html"
+
+Metrics = Mapping[str, object]
+"""Names and values."""
 
 LEGEND = (
     ("detection that matches a word", MATCHED, "solid"),
@@ -71,28 +80,36 @@ class FrameScore(NamedTuple):
 
 
 def write_report(
-    folder: Path, frames: Sequence[FrameInfo], detections: FrameDetections, metrics: Mapping[str, object], tables: str
+    results: ResultFolder, frames: Sequence[FrameInfo], detections: FrameDetections, metrics: Metrics, tables: str
 ) -> None:
-    """Write index.html, and NAME.jpg and res_NAME.txt for each frame.
+    """Write index.html, and NAME.jpg and res_NAME.txt for each frame, instead of the results of an earlier report.
 
-    frames: as in `Batch.frames`. detections: (quads, scores) of each frame. metrics: values at the top of the page.
-    tables: preformatted text.
+    results: gives each frame its name, see `report_folder`. frames: as in `Batch.frames`. detections: (quads, scores)
+    of each frame. metrics: values at the top of the page. tables: preformatted text.
     """
-    scores = []
+    folder, scores = results.folder, []
+    page_file = results.claim(PAGE)
+    names = results.name_sources([frame.path for frame in frames])
     bar = tqdm(zip(frames, detections, strict=True), "draw", len(frames), leave=False, disable=None)
     for frame, (quads, _) in bar:
-        write_results(folder / f"res_{frame.path.stem}.txt", quads)
+        name = names[frame.path]
+        write_results(folder / f"res_{name}.txt", quads)
         matching = match(frame.words, whole_pixels(quads))
         found = int((~matching.ignored_detections).sum())
         words = int((~np.asarray(frame.words.ignored)).sum())
-        picture = f"{frame.path.stem}.jpg"
+        picture = f"{name}.jpg"
         write_image(folder / picture, draw_detections(frame.picture(), frame.words, quads, matching))
         scores.append(FrameScore(frame.path.name, picture, Evaluation.from_counts(len(matching.pairs), words, found)))
     page = render_page(sorted(scores, key=FrameScore.badness), metrics, tables)
-    (folder / "index.html").write_text(page, encoding="utf-8")
+    write_file(page_file, page)
 
 
-def render_page(scores: list[FrameScore], metrics: Mapping[str, object], tables: str) -> str:
+def report_folder(folder: Path) -> ResultFolder:
+    """The folder of a report and of its frames' pictures and texts."""
+    return ResultFolder(folder, "test_sample", r"res_(.+)\.txt", r"(.+)\.jpg")
+
+
+def render_page(scores: list[FrameScore], metrics: Metrics, tables: str) -> str:
     """The page as text; it refers to nothing but the pictures in its folder."""
     legend = "".join(
         f'<span><i style="border: 3px {line} rgb{colour}"></i>{html.escape(text)}</span>'
@@ -102,8 +119,8 @@ def render_page(scores: list[FrameScore], metrics: Mapping[str, object], tables:
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(_short(value))}</td></tr>" for name, value in metrics.items()
     )
     figures = "".join(
-        f'<figure><a href="{quote(score.picture)}"><img src="{quote(score.picture)}" loading="lazy" '
-        f'alt="{html.escape(score.name)}"></a><figcaption>{html.escape(score.name)}: <b>hmean '
+        f'<figure><a href="{_url(score.picture)}"><img src="{_url(score.picture)}" loading="lazy" '
+        f'alt="{_shown(score.name)}"></a><figcaption>{_shown(score.name)}: <b>hmean '
         f"{score.hmean:.2f}</b>, {score.evaluation.matched} of {score.evaluation.words} words found, "
         f"{score.false_alarms} false alarms</figcaption></figure>\n"
         for score in scores
@@ -115,6 +132,15 @@ def render_page(scores: list[FrameScore], metrics: Mapping[str, object], tables:
         f"<details><summary>Tables</summary><pre>{html.escape(tables)}</pre></details>\n"
         f'<div class="frames">\n{figures}</div>\n</body>\n</html>\n'
     )
+
+
+def _url(file: str) -> str:
+    """A file's name as a relative address, of any bytes."""
+    return quote(os.fsencode(file))
+
+
+def _shown(name: str) -> str:
+    return html.escape(printable(name))
 
 
 def _short(value: object) -> str:

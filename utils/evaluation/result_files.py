@@ -21,6 +21,7 @@ from utils.data.problems import Problems
 from utils.errors import UserError
 from utils.evaluation.text_sources import read_text_sources
 from utils.geometry import signed_areas
+from utils.runtime.files import write_file
 
 _NUMBER = r"\s*([+-]?[0-9]+(?:\.[0-9]*)?)\s*"
 _CORNERS = ",".join([_NUMBER] * 8)
@@ -59,7 +60,7 @@ def write_results(path: Path, quads: np.ndarray, scores: np.ndarray | None = Non
     lines = [",".join(str(int(value)) for value in quad) for quad in whole_pixels(quads).reshape(-1, 8)]
     if scores is not None:
         lines = [f"{line},{score:.4f}" for line, score in zip(lines, scores, strict=True)]
-    path.write_text("".join(f"{line}\r\n" for line in lines), encoding="utf-8")
+    write_file(path, "".join(f"{line}\r\n" for line in lines))
 
 
 def whole_pixels(quads: np.ndarray) -> np.ndarray:

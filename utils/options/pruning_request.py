@@ -20,6 +20,7 @@ from utils.options.view import train_transform
 from utils.pruning.network_pruning import Method
 from utils.pruning.selection import Rules
 from utils.pruning.targets import LatencyTarget, MacsTarget, ParametersTarget, PlanTarget, PruningTarget, Sparsity
+from utils.runtime.files import refuse_overlap
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,10 @@ def parse_request(parser: Parser, arguments: Sequence[str]) -> Request:
     line, training_line = arguments[:split], list(arguments[split + 1 :])
     args, given = parser.parse_args(line), parser.given(line)
     check_line(parser, args, given, training_line)
+    if args.save_dir:
+        folders = args.train_folder_syn, args.train_folder_sample, args.test_folder_sample
+        refuse_overlap([args.save_dir], folders, inside=False)
+        refuse_overlap([args.save_dir / name for name in ("pruned.pt", "plan.json")], [args.pretrain_model, args.plan])
     return build_request(args, given, training_line)
 
 

@@ -16,6 +16,7 @@ from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, num
 from utils.options.reading import add_reading_options
 from utils.options.sample import add_format_option, add_ratio_option, add_sample_option, sample_folders
 from utils.options.view import add_detection_options, add_view_options
+from utils.runtime.files import refuse_overlap
 from utils.training.build import LearnerSettings
 from utils.training.step import StepSettings, StepSize
 
@@ -152,6 +153,8 @@ def parse_args(arguments: Sequence[str] | None = None, description: str | None =
     check_values(parser, line.options)
     check_network(parser, line)
     check_effects(parser, line)
+    folders = line.options.train_folder_syn, line.options.train_folder_sample
+    refuse_overlap([line.options.save_dir], folders, inside=False)
     return line
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from utils.network.base import TextNetwork
 from utils.network.channels import LAYERS, ORIGINAL_PLAN
 from utils.network.cost import count_macs, count_parameters
+from utils.runtime.files import atomic_file
 from utils.runtime.optional import import_optional
 from utils.runtime.tables import format_table
 
@@ -80,5 +81,6 @@ def draw_channels(path: Path, before: Mapping[str, int], after: Mapping[str, int
     axis.set_xlabel("channels")
     axis.legend()
     axis.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=100)
+    with atomic_file(path, sync=False) as file:
+        figure.savefig(file, dpi=100)
     pyplot.close(figure)

@@ -9,6 +9,7 @@ from utils.checkpoint import save_checkpoint
 from utils.network.base import TextNetwork
 from utils.pruning.network_pruning import Pruning
 from utils.pruning.optimizer_state import select_optimizer
+from utils.runtime.files import write_file
 
 
 def save_pruning(
@@ -30,5 +31,5 @@ def save_pruning(
 
 
 def write_json(path: Path, contents: Mapping) -> None:
-    """Write a JSON file that people can read."""
-    path.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
+    """Write a JSON file that people can read, atomically."""
+    write_file(path, json.dumps(contents, indent=2) + "\n")

@@ -1,6 +1,7 @@
 """The sensitivity of each channel group: the change of loss and hmean when that group alone is pruned."""
 
 import csv
+import io
 import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ import torch
 from utils.network.channels import ORIGINAL_PLAN
 from utils.pruning.importance import Scores
 from utils.pruning.selection import Kept, Rules, choose_share
+from utils.runtime.files import atomic_file, write_file
 from utils.runtime.optional import import_optional
 
 SHARES = (0.25, 0.5, 0.75)
@@ -31,11 +33,12 @@ def measure_groups(scores: Scores, measure: Callable[[Kept], dict[str, float]]) 
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
-    """Write the rows to a CSV file."""
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    """Write the rows to a CSV file, atomically."""
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, rows[0])
+    writer.writeheader()
+    writer.writerows(rows)
+    write_file(path, text.getvalue())
 
 
 def table_of_halves(rows: list[Row], whole: dict[str, float]) -> list[list[str]]:
@@ -68,5 +71,6 @@ def draw_heatmap(path: Path, rows: list[Row], whole: dict[str, float]) -> None:
         axis.set_yticks(range(len(ORIGINAL_PLAN)), list(ORIGINAL_PLAN))
         axis.set_xlabel("share of the group's channels removed")
         axis.set_title(f"change of {name} from {value:.3f}")
-    figure.savefig(path, dpi=100)
+    with atomic_file(path, sync=False) as file:
+        figure.savefig(file, dpi=100)
     pyplot.close(figure)

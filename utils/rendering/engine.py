@@ -17,6 +17,7 @@ from utils.rendering.scenery import Scenery, load_photos
 from utils.rendering.scenes import Scene, Studio, Style, draw_scene, photograph
 from utils.rendering.typefaces import built_in_typefaces, load_typefaces
 from utils.rendering.vocabulary import Vocabulary, read_words
+from utils.runtime.files import write_file
 
 FOLDER_IMAGES = 100
 """Images in each numbered folder."""
@@ -69,7 +70,7 @@ class Renderer:
         name = f"{number // FOLDER_IMAGES + 1}/render_{number}.jpg"
         path = self.out / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        write_file(path, data)
         texts = ["\n".join(" ".join(line) for line in block.lines) for block in scene.blocks]
         return SynthTextImage(name, scene.quads, scene.characters, texts)
 

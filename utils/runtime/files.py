@@ -1,42 +1,121 @@
-"""Files that are replaced atomically: a reader sees the old file or the new one, never a part of it."""
+"""Files that are replaced atomically, and outputs that must not be inputs.
+
+A reader of a file sees the old one or the new one, never a part of it; nor does a full disk leave a part.
+"""
 
 import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from utils.errors import UserError
+
+_LONGEST_PREFIX = 50
+"""Characters of a name that a temporary file's name repeats: file systems allow 255 bytes altogether."""
+
 
 @contextlib.contextmanager
-def atomic_file(path: str | Path) -> Iterator[BinaryIO]:
+def atomic_file(path: str | Path, sync: bool = True) -> Iterator[BinaryIO]:
     """A binary file, readable and writable, that replaces `path` when the `with` block ends.
 
     It is a temporary file in the folder of `path`, which must exist. At the end of the block it is flushed, synced to
     the disk (fsync) and renamed. If the block or one of these steps raises, the temporary file is removed and `path`
-    is unchanged. An `OSError` names `path`, not the temporary file.
+    is unchanged. An `OSError` names `path`, not the temporary file. If `path` is a link, the link is replaced and its
+    target stays.
+
+    sync: False for files that a rerun can write again; a power cut may then lose them.
     """
     path = Path(path)
-    temporary = None
+    temporary, prefix = None, temporary_prefix(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
         with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if sync:
+                os.fsync(file.fileno())
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
         temporary = None
-        _sync_folder(path.parent)
+        if sync:
+            _sync_folder(path.parent)
     except OSError as error:
-        if error.filename is None or Path(error.filename).name.startswith(f".{path.name}."):
+        if error.filename is None or Path(error.filename).name.startswith(prefix):
             error.filename, error.filename2 = str(path), None
         raise
     finally:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+
+def temporary_prefix(path: Path) -> str:
+    """How the names of temporary files for `path` begin: hidden, and within the limits of file systems."""
+    return f".{path.name[:_LONGEST_PREFIX]}."
+
+
+def write_file(path: str | Path, contents: bytes | str) -> None:
+    """Write a file atomically, a text as UTF-8, without fsync. Raises OSError, which names `path`."""
+    with atomic_file(path, sync=False) as file:
+        file.write(contents if isinstance(contents, bytes) else contents.encode())
+
+
+def append_line(path: str | Path, line: str) -> None:
+    """Append a line to a text file (UTF-8), or nothing: a full disk leaves no part of it. Raises OSError.
+
+    Bytes of file names that are not UTF-8 are written as escapes, as JSON has them: `\\udc80`.
+    """
+    path = os.fspath(path)
+    with open(path, "ab", buffering=0) as file:
+        end = file.seek(0, os.SEEK_END)
+        data = f"{line}\n".encode(errors="backslashreplace")
+        try:
+            written = file.write(data)
+            while written < len(data):  # the disk has room for a part
+                written += file.write(data[written:])
+        except OSError as error:
+            file.truncate(end)
+            error.filename = path
+            raise
+
+
+def copy_file(source: str | Path, path: str | Path) -> None:
+    """Copy a file atomically, without fsync. Raises OSError; that of a full disk names `path`."""
+    with open(source, "rb") as file, atomic_file(path, sync=False) as copy:
+        shutil.copyfileobj(file, copy, 1 << 20)
+
+
+def refuse_overlap(
+    outputs: Iterable[str | Path | None], inputs: Iterable[str | Path | None], *, inside: bool = True
+) -> None:
+    """Raise `UserError` if an output is one of the inputs, or lies inside an input folder.
+
+    Links are resolved, and files and folders that exist are compared by their identity, which hard links share. Paths
+    that are None or do not exist are permitted. inside: False where an output may lie inside an input folder.
+    """
+    given = {_identity(path): Path(path) for path in inputs if path and os.path.exists(path)}
+    for output in (Path(path) for path in outputs if path):
+        if os.path.exists(output) and (found := given.get(_identity(output))):
+            what = "the folder of the input" if found.is_dir() else "an input"
+            raise UserError(f"{output}: it is {what} {found}, which would be overwritten; give another path")
+        above = [given.get(_identity(folder)) for folder in output.resolve().parents if folder.exists()]
+        if inside and (around := next(filter(None, above), None)):
+            raise UserError(f"{output}: it is inside the input folder {around}; give a path outside of it")
+
+
+def contains(folder: Path, path: str | Path) -> bool:
+    """Whether a path, links resolved, is the folder or inside of it."""
+    place = Path(path).resolve()
+    return _identity(folder) in [_identity(each) for each in (place, *place.parents) if each.exists()]
+
+
+def _identity(path: str | Path) -> tuple[int, int]:
+    """What all paths of one file or folder have in common."""
+    state = os.stat(path)
+    return state.st_dev, state.st_ino
 
 
 def link_or_copy(path: Path, other: Path) -> None:

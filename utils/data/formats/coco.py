@@ -27,6 +27,7 @@ from utils.data.formats.entries import (
 from utils.data.formats.folder import Folder
 from utils.data.formats.json_files import dicts_of, head_of, read_json
 from utils.data.formats.shapes import rotated_box
+from utils.runtime.files import write_file
 
 TEXT_KEYS = "text", "transcription", "utf8_string", "caption", "rec"
 _LISTS = b'"images"', b'"annotations"', b'"categories"', b'"licenses"'
@@ -127,7 +128,7 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
     document = {"images": images, "annotations": annotations, "categories": _CATEGORIES}
     folder = output.root / "annotations"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"instances_{output.part}.json").write_bytes(json.dumps(document, ensure_ascii=False).encode())
+    write_file(folder / f"instances_{output.part}.json", json.dumps(document, ensure_ascii=False).encode())
     return len(images)
 
 

@@ -30,6 +30,7 @@ from utils.data.formats.json_files import head_of
 from utils.data.formats.shapes import rotated_box
 from utils.data.formats.txt import shortest
 from utils.data.formats.xml_files import read_xml, root_of
+from utils.runtime.files import write_file
 
 TEXT_ATTRIBUTES = "text", "transcription", "transcript", "utf8_string", "word", "value", "ocr"
 SHAPES = "box", "polygon"
@@ -118,7 +119,7 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
         count += 1
     folder.mkdir(parents=True, exist_ok=True)
     indent(document)
-    Path(folder, "annotations.xml").write_bytes(tostring(document, "utf-8", xml_declaration=True))
+    write_file(Path(folder, "annotations.xml"), tostring(document, "utf-8", xml_declaration=True))
     return count
 
 

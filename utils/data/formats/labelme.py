@@ -27,6 +27,7 @@ from utils.data.formats.entries import (
 from utils.data.formats.folder import Folder
 from utils.data.formats.json_files import read_json
 from utils.data.formats.shapes import box_corners
+from utils.runtime.files import write_file
 
 _POLYGONS = "polygon", "oriented_rectangle", "rotation", "quadrilateral"
 
@@ -99,7 +100,7 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
             "imageHeight": height,
             "imageWidth": width,
         }
-        file.write_bytes(json.dumps(document, ensure_ascii=False, indent=2).encode())
+        write_file(file, json.dumps(document, ensure_ascii=False, indent=2).encode())
     return len(written)
 
 

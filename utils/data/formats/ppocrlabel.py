@@ -23,6 +23,7 @@ from utils.data.formats.entries import (
 )
 from utils.data.formats.folder import Folder
 from utils.data.formats.json_files import head_of, parse_json
+from utils.runtime.files import write_file
 
 _DONT_CARE_TEXTS = DONT_CARE, "*"
 
@@ -82,7 +83,7 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
         ]
         lines.append(f"{output.part}/{entry.name}\t{json.dumps(words, ensure_ascii=False)}\n")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "Label.txt").write_bytes("".join(lines).encode())
+    write_file(folder / "Label.txt", "".join(lines).encode())
     return len(lines)
 
 

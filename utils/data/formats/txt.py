@@ -15,6 +15,7 @@ from utils.data.formats.folder import Folder
 from utils.data.formats.json_files import head_of
 from utils.data.formats.text_lines import add_lines, parse_line, recognise_form, split_lines
 from utils.data.problems import Problems
+from utils.runtime.files import write_file
 
 PREFIX = "gt_"
 
@@ -84,7 +85,7 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
         written.add(file)
         output.place_image(entry.name, images / entry.name)
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes("".join(f"{line}\n" for line in word_lines(entry, output.problems)).encode())
+        write_file(file, "".join(f"{line}\n" for line in word_lines(entry, output.problems)).encode())
     return len(written)
 
 

@@ -22,6 +22,7 @@ from utils.data.formats.sizes import picture_size
 from utils.data.formats.text_lines import split_lines
 from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
+from utils.runtime.files import write_file
 
 _DIGITS = 6
 """Decimals of a pixel that are kept: a coordinate written with enough digits comes back as it was."""
@@ -135,12 +136,12 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
             for quad, ignored in zip(shares, entry.ignored, strict=True)
         ]
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes("".join(f"{line}\n" for line in lines).encode())
+        write_file(file, "".join(f"{line}\n" for line in lines).encode())
         texts = sum(bool(text) and not ignored for text, ignored in zip(entry.texts, entry.ignored, strict=True))
         output.problems.add("texts of words, which YOLO's format does not have", entry.name, texts)
         output.problems.add("don't-care words, written as the class 'ignore'", entry.name, int(entry.ignored.sum()))
     lines = ["path: .", "train: images/train", "val: images/val", "names:", "  0: text", "  1: ignore"]
-    (output.root / "data.yaml").write_bytes("".join(f"{line}\n" for line in lines).encode())
+    write_file(output.root / "data.yaml", "".join(f"{line}\n" for line in lines).encode())
     return len(written)
 
 

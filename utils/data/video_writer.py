@@ -1,0 +1,130 @@
+"""Writes video files that appear under their names only if they are whole."""
+
+import errno
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from utils.errors import UserError
+from utils.runtime.files import temporary_prefix
+
+_LONGEST_GAP = 60.0
+"""Seconds without a frame that a written video shows as such; a longer gap is shortened."""
+
+_FRAMES_BETWEEN_CHECKS = 50
+_LEAST_ROOM = 1 << 16
+"""Bytes; a disk with less room counts as full while a video is written."""
+
+
+class VideoWriter:
+    """Writes an .mp4 of a constant rate, opened at its first frame, which sets the size. Use it in a `with` block.
+
+    Where frames come with their times, each frame of the file shows the latest one whose time is at most half a
+    frame's duration later: frames are repeated in pauses and left out where they follow each other faster.
+
+    At the end of the block the file is checked and gets its name, so that no unplayable file has it: OpenCV does not
+    report a full disk.
+    """
+
+    def __init__(self, path: Path, rate: float):
+        self.path, self.rate = path, rate
+        self._temporary = path.with_name(f"{temporary_prefix(path)}{os.getpid()}.mp4")
+        self._writer: cv2.VideoWriter | None = None
+        self._picture: np.ndarray | None = None
+        self._position = -1
+        self._start_ms: float | None = None
+        self._written = 0
+
+    def write(self, frame: np.ndarray, time_ms: float | None = None) -> None:
+        """Append a frame, (H, W, 3) uint8 RGB; one of another size than the first is resized.
+
+        time_ms: its time; None: one frame after the one before. Raises `UserError` if the file cannot be opened for
+        writing, OSError if the disk is full.
+        """
+        if self._writer is None:
+            self._open(frame.shape[1], frame.shape[0])
+        picture = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+        if self._picture is not None and picture.shape != self._picture.shape:
+            size = self._picture.shape[1], self._picture.shape[0]
+            picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+        position = self._position + 1 if time_ms is None else max(self._position_at(time_ms), self._position, 0)
+        self._repeat(position - self._position)
+        self._picture, self._position = picture, position
+
+    def _position_at(self, time_ms: float) -> int:
+        """The number of the frame of constant rate that is shown at this time."""
+        if self._start_ms is None:
+            self._start_ms = time_ms - 1000 * (self._position + 1) / self.rate
+        position = (time_ms - self._start_ms) * self.rate / 1000
+        excess = position - self._position - _LONGEST_GAP * self.rate
+        if excess > 0:
+            self._start_ms += excess * 1000 / self.rate
+            position -= excess
+        return round(position)
+
+    def _repeat(self, count: int) -> None:
+        """Write the latest picture, which is due until the next one."""
+        if self._writer is not None and self._picture is not None:
+            for _ in range(count):
+                self._writer.write(self._picture)
+                self._written += 1
+                if self._written % _FRAMES_BETWEEN_CHECKS == 0 and (full := _disk_full(self.path)):
+                    raise full
+
+    def _open(self, width: int, height: int) -> None:
+        code = cv2.VideoWriter.fourcc(*"mp4v")
+        self._writer = cv2.VideoWriter(str(self._temporary), code, self.rate, (width, height))
+        if not self._writer.isOpened():
+            self._remove()
+            what = f"a video of {width}x{height} at {self.rate:g} frames a second"
+            cure = "check the folder, or give --no-pictures"
+            raise _disk_full(self.path) or UserError(f"{self.path}: {what} could not be opened for writing; {cure}")
+
+    def __enter__(self) -> "VideoWriter":
+        return self
+
+    def __exit__(self, _, error: BaseException | None, *__) -> None:
+        """Check the file and give it its name. Raises OSError or `UserError`, but not while another error passes."""
+        if self._writer is None:
+            return
+        full = error if isinstance(error, OSError) else None
+        try:
+            if not full:
+                self._repeat(1)
+        except OSError as reason:
+            full = reason
+        full = full or _disk_full(self.path)  # before the file is removed, which makes room
+        self._writer.release()
+        if _holds(self._temporary, self._written):
+            os.replace(self._temporary, self.path)
+            return
+        full = full or _disk_full(self.path)
+        self._remove()
+        if error is None:
+            what = "the video could not be written completely; check the disk, or give --no-pictures"
+            raise full or UserError(f"{self.path}: {what}")
+
+    def _remove(self) -> None:
+        self._temporary.unlink(missing_ok=True)
+
+
+def _disk_full(path: Path) -> OSError | None:
+    """The error of a full disk if the disk of this path is full."""
+    state = os.statvfs(path.parent)
+    if state.f_bavail * state.f_frsize >= _LEAST_ROOM:
+        return None
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def _holds(path: Path, frames: int) -> bool:
+    """Whether the file is a video of so many frames whose last one can be read."""
+    capture = cv2.VideoCapture(str(path))
+    try:
+        if int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) != frames or not capture.read()[0]:
+            return False
+        capture.set(cv2.CAP_PROP_POS_FRAMES, frames - 1)
+        return frames == 1 or capture.read()[0]
+    finally:
+        capture.release()

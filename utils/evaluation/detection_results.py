@@ -1,0 +1,82 @@
+"""What `detect.py` writes: a text file for each picture and frame, or detections.jsonl; and the names of the files."""
+
+import json
+import re
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+
+from utils.data.images import IMAGE_SUFFIXES
+from utils.data.problems import Problems
+from utils.data.video import VideoFrame
+from utils.data.video_sources import Source, shown_source, source_stem
+from utils.evaluation.result_files import write_results
+from utils.runtime.files import append_line, write_file
+from utils.runtime.results import ResultFolder
+
+
+class Results:
+    """The results of a run in a folder, with counts of frames, words and problems.
+
+    file_format: one of `utils.options.detecting.FORMATS`. pictures: whether pictures and videos are written.
+    """
+
+    def __init__(self, folder: Path, file_format: str, pictures: bool):
+        self.folder, self.file_format, self.pictures = folder, file_format, pictures
+        self.frames = self.words = 0
+        self.problems = Problems()
+        self._pictures = ResultFolder(folder, "detect-pictures", r"det_(.+)\.jpg", r"res_(.+)\.txt")
+        self._videos = ResultFolder(folder, "detect-videos", r"det_(.+)\.mp4", r"res_(.+)_\d{6,}\.txt")
+        self._names: dict[Source, str] = {}
+        self._lines: Path | None = None
+        if file_format == "jsonl":
+            self._lines = self._pictures.claim("detections.jsonl")
+            write_file(self._lines, "")
+
+    def name_sources(self, sources: list[Source]) -> None:
+        """Give all sources the names of their results.
+
+        The files of a video's frames must not be those of pictures, which may be its frames, extracted.
+        """
+        pictures = [source for source in sources if is_picture(source)]
+        videos = {
+            source: source if isinstance(source, Path) else source_stem(source)
+            for source in sources
+            if not is_picture(source)
+        }
+        frames_of = {_video_of(name) for name in self._pictures.names}
+        of_videos = self._videos.name_sources(videos.values(), lambda name: name not in frames_of)
+        frames_of = set(self._videos.names)
+        of_pictures = self._pictures.name_sources(pictures, lambda name: _video_of(name) not in frames_of)
+        self._names |= {source: of_pictures[source] for source in pictures}
+        self._names |= {source: of_videos[video] for source, video in videos.items()}
+
+    def name_of(self, source: Source) -> str:
+        return self._names[source]
+
+    def write(self, source: Source, frame: VideoFrame | None, quads: np.ndarray, scores: np.ndarray) -> None:
+        """Write the words of a picture, or of a video's frame. frame: None for a picture."""
+        self.frames, self.words = self.frames + 1, self.words + len(quads)
+        if self._lines:
+            words = [
+                {"quad": [[round(x, 2), round(y, 2)] for x, y in quad], "score": round(score, 4)}
+                for quad, score in zip(quads.tolist(), scores.tolist(), strict=True)
+            ]
+            number, time_ms = (frame.number, round(frame.time_ms, 3)) if frame else (None, None)
+            line = {"source": shown_source(source), "frame": number, "time_ms": time_ms, "words": words}
+            append_line(self._lines, json.dumps(line, ensure_ascii=False))
+        else:
+            end = "" if frame is None else f"_{frame.number:06}"
+            path = self.folder / f"res_{self.name_of(source)}{end}.txt"
+            write_results(path, quads, scores if self.file_format == "txt-scores" else None)
+
+
+def is_picture(source: Source) -> TypeGuard[Path]:
+    return isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _video_of(name: str) -> str | None:
+    """The name of the video whose frame's results would have this name."""
+    found = re.fullmatch(r"(.+)_\d{6,}", name, re.DOTALL)
+    return found[1] if found else None

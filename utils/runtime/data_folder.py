@@ -1,0 +1,75 @@
+"""The folder of a data set that a tool writes: a new one, or one that replaces an earlier data set as a whole.
+
+The folder keeps a list, `.data-set`, of the files that the tool wrote, a JSON string a line. Only these are ever
+removed.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.runtime.files import contains, refuse_overlap, write_file
+
+LIST = ".data-set"
+_INDEX = ".mat.index"
+"""Suffix of an annotation index, which training writes beside a gt.mat and can write again."""
+
+REPLACE_HELP = "replace an earlier data set of these tools in the folder as a whole"
+"""Of the option --replace."""
+
+
+@contextlib.contextmanager
+def data_set_folder(folder: Path, inputs: Iterable[str | Path | None] = (), *, replace: bool = False) -> Iterator[Path]:
+    """Within the block, the folder of a new data set: created, and empty at first.
+
+    inputs: what the data set is made of; the folder may not be one of them or inside of them. replace: the files of an
+    earlier data set in the folder are removed. Raises `UserError` for a folder with other files, and changes nothing
+    then. What is written is listed at the end of the block, also after an error.
+    """
+    sources = [Path(path) for path in inputs if path]
+    refuse_overlap([folder], sources)
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UserError(f"{folder}: a file, not a folder; give another path")
+    if folder.is_dir() and any(folder.iterdir()):
+        if not replace:
+            more = ", or --replace it as a whole" if (folder / LIST).is_file() else ""
+            raise UserError(f"{folder}: there is something in it already; give a new or an empty folder{more}")
+        if lost := next((path for path in sources if contains(folder, path)), None):
+            raise UserError(f"{folder}: the input {lost} is in it and would be removed; give another folder")
+        _remove(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_file(folder / LIST, "")
+    try:
+        yield folder
+    finally:
+        with contextlib.suppress(OSError):  # such as a full disk, which is reported already
+            write_file(folder / LIST, "".join(f"{json.dumps(name)}\n" for name in _files(folder)))
+
+
+def _remove(folder: Path) -> None:
+    """Remove the listed files and the folders that are empty then. Raises `UserError` if there are other files."""
+    try:
+        listed = {json.loads(line) for line in (folder / LIST).read_text(encoding="utf-8").splitlines()}
+    except (OSError, ValueError, TypeError):
+        listed = set()
+    found = _files(folder)
+    if others := [name for name in found if name not in listed and not name.endswith(_INDEX)]:
+        what = f"{others[0]} and {len(others) - 1} others were" if len(others) > 1 else f"{others[0]} was"
+        raise UserError(f"{folder}: {what} not written by a tool that finished; remove the folder, or give another one")
+    for name in found:
+        (folder / name).unlink()
+    for place, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # the folder itself may be a mount
+            os.rmdir(place)
+
+
+def _files(folder: Path) -> list[str]:
+    """The files and links in the folder, relative to it, without the list."""
+    found = []
+    for place, folders, names in os.walk(folder):
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]
+        found += [os.path.relpath(os.path.join(place, name), folder) for name in (*names, *links)]
+    return sorted(name for name in found if name != LIST)
