@@ -19,12 +19,13 @@ import torch
 from utils.data.annotation_index import read_synthtext
 from utils.data.annotations import Annotations, Words, inside_image
 from utils.data.augmentation import TrainTransform, Transform, WholeFrame
-from utils.data.frames import Frame, FrameDataset, FrameInfo
+from utils.data.frames import Frame, FrameDataset, FrameInfo, WordCounts
 from utils.data.image_types import ReadOptions
 from utils.data.images import read_picture
 from utils.data.layouts import SampleFolder, is_synthtext, open_sample
 from utils.data.loading import Batch, EpochSampler, collate, make_loader
 from utils.data.problems import Problems
+from utils.data.synthtext_split import split_synthtext
 from utils.errors import UserError
 
 __all__ = [
@@ -39,10 +40,8 @@ __all__ = [
     "make_loader",
     "open_dataset",
     "open_folder",
+    "require_words",
 ]
-
-TRAIN_SHARE = 0.8
-"""SynthText's list is split here: the first images are for training, the rest for validation."""
 
 SYNTHTEXT_DRAW = {True: 15_000, False: 3_500}
 """Images of SynthText that an epoch draws, for training (True) and for validation."""
@@ -102,6 +101,14 @@ class TextDataset(FrameDataset):
     def problems(self) -> Problems:
         return self.annotations.problems
 
+    def count_words(self) -> WordCounts:
+        """The words of all images, as the annotation gives them."""
+        readable, ignored = (
+            np.concatenate([[0], np.cumsum(marks)])[self.annotations.offsets]
+            for marks in (~self.annotations.ignored, self.annotations.ignored)
+        )
+        return WordCounts(*(int(np.diff(counts)[self.indices].sum()) for counts in (readable, ignored)))
+
     @property
     def folders(self) -> list[Path]:
         """The folders of the images."""
@@ -129,8 +136,7 @@ class SynthText(TextDataset):
         annotations.source = (
             "gt.mat: SynthText; the first 80 % of its images are for training, the others for validation"
         )
-        split = int(len(annotations) * TRAIN_SHARE)
-        indices = np.arange(len(annotations))[slice(split) if train else slice(split, None)]
+        indices = split_synthtext(annotations, train)
         if not len(indices):
             part = "training (the first 80 %)" if train else "validation (the last 20 %)"
             raise UserError(f"{root}: {len(annotations)} images leave none for {part}; give it more")
@@ -209,6 +215,10 @@ class MergedDataset(FrameDataset):
     def problems(self) -> Problems:
         return Problems.together([part.problems for part in self.parts])
 
+    def count_words(self) -> WordCounts:
+        """The words of all images, as the annotations give them."""
+        return WordCounts(*map(sum, zip(*(part.count_words() for part in self.parts), strict=True)))
+
     @property
     def folders(self) -> list[Path]:
         """The folders of the images of all parts."""
@@ -253,6 +263,19 @@ def open_dataset(
     if not folders:
         raise UserError("no dataset: give the folder of SynthText, of a sample dataset, or both")
     return MergedDataset(synthtext, folders, train, draw=draw, **options)
+
+
+def require_words(dataset: FrameDataset, purpose: str) -> None:
+    """Raise `UserError` if the dataset has no word that counts: nothing can be learned or measured then.
+
+    purpose: what the dataset is for, such as "training".
+    """
+    readable, ignored = dataset.count_words()
+    if not readable:
+        raise UserError(
+            f"{purpose} data: not a single word that counts in {len(dataset)} images ({ignored} don't-care words); "
+            "check the annotations, as `python3 -m tools.inspect_data` shows them"
+        )
 
 
 def open_folder(folder: str | Path, train: bool, *, format_name: str | None = None, **options) -> TextDataset:

@@ -67,7 +67,8 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     if args.ngpus > 1:
         raise UserError(f"--ngpus {args.ngpus}: one network is measured on one device; give --ngpus 1 or 0")
-    refuse_overlap([args.output_dir], [args.test_folder_sample], inside=False)
+    folders = sample_folders(args.test_folder_sample, args.format)
+    refuse_overlap([args.output_dir], [folder.path for folder in folders], inside=False)
     device = choose_device(args.ngpus)
     torch.manual_seed(0)  # the loss draws its easy negatives at random
     network, _ = load_model(args.pretrain_model)
@@ -77,7 +78,6 @@ def main(args: argparse.Namespace) -> None:
     sides = all_short_sides(args.short_side, args.multi_scale)
     transforms = [WholeFrame(side) for side in sides]
     reading = read_options(args)._asdict()
-    folders = sample_folders(args.test_folder_sample, args.format)
     datasets = [
         open_dataset(None, folders, False, transform=transform, cache_dir=args.cache_dir, **reading)
         for transform in transforms

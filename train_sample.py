@@ -23,7 +23,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.data import DataLoader
 
-from datasets import EpochSampler, make_loader, open_dataset
+from datasets import EpochSampler, make_loader, open_dataset, require_words
 from loss import Criterion
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
@@ -218,6 +218,7 @@ def build_loaders(options: argparse.Namespace, machine: Machine) -> Loaders:
 def build_loader(options: argparse.Namespace, machine: Machine, dataset: FrameDataset, purpose: str) -> DataLoader:
     if dataset.problems:
         machine.ranks.print(f"{purpose} data, left out or repaired:\n{dataset.problems}")
+    require_words(dataset, purpose)
     rank, world = machine.ranks.rank, machine.ranks.world
     sampler = EpochSampler(dataset, options.seed, rank=rank, world=world, even=purpose == "training")
     return make_loader(dataset, sampler, options.batch_size, count_workers(options.num_workers, machine.device))
@@ -236,7 +237,7 @@ def build_run(start: Start, machine: Machine, loaders: Loaders) -> Run:
 def describe_data(options: argparse.Namespace, loaders: Loaders) -> RunDescription:
     train_sampler, *others = loaders.samplers
     drawn = [(len(sampler) * sampler.world, len(sampler.dataset)) for sampler in others]
-    images = len(train_sampler), len(train_sampler.dataset)
+    images = len(train_sampler), len(train_sampler.dataset), train_sampler.dataset.count_words()
     return RunDescription(options.ngpus, options.crop, options.teacher, *images, drawn[0] if drawn else None)
 
 

@@ -133,7 +133,7 @@ def test_words_of_a_list(tmp_path, run_script):
 
 def test_bad_input(tmp_path, refuses, drawn):
     line = ("-m", "tools.render", "--images", 2, "--out")
-    refuses(*line, drawn, parts=[drawn, "it has a gt.mat already"])
+    refuses(*line, drawn, parts=[drawn, "there is something in it already", "--replace"])
     refuses(*line, tmp_path / "a", "--words", tmp_path / "no.txt", parts=["no.txt"])
     refuses(*line, tmp_path / "a", "--fonts", tmp_path / "none", parts=["none"])
     refuses(*line, tmp_path / "a", "--backgrounds", tmp_path / "none", parts=["none"])

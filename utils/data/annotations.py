@@ -94,6 +94,9 @@ class Annotations:
     where each image's words start.
     """
 
+    _emptied = np.zeros(0, int)
+    """Positions of the images none of whose words are valid: they must not pass for images without words."""
+
     source = ""
     """The format of the annotation, and by what it was recognised."""
 
@@ -103,6 +106,7 @@ class Annotations:
         quads = np.concatenate([np.zeros((0, 4, 2)), *(each.quads for each in words)])
         ignored = np.concatenate([np.zeros(0, bool), *(each.ignored for each in words)])
         self.quads, self.ignored, self.offsets = check_words(quads, ignored, offsets, self.names, problems)
+        self._emptied = np.flatnonzero((np.diff(offsets) > 0) & (np.diff(self.offsets) == 0))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -129,6 +133,10 @@ class Annotations:
         unreadable ones among the others.
         """
         indices = np.asarray(indices)
+        if (emptied := np.isin(indices, self._emptied)).any():
+            first = str(self.path(indices[emptied][0]))
+            self.problems.add("images without a single valid word, left out", first, int(emptied.sum()))
+            indices = indices[~emptied]
         count = len(indices) if len(indices) <= at_most else sample
         checked = np.unique(np.linspace(0, len(indices) - 1, count).astype(int))
         broken = []

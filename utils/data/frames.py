@@ -56,6 +56,15 @@ class Frame(NamedTuple):
         return encode(self.info.words_in_input(), height, width, self.info.size)
 
 
+class WordCounts(NamedTuple):
+    """How many words a dataset has."""
+
+    readable: int
+    """Words that count."""
+    ignored: int
+    """Don't-care words."""
+
+
 class FrameDataset(Dataset, ABC):
     """What `utils.data.loading` needs of a dataset; `dataset[index]` is (image, target)."""
 
@@ -72,6 +81,10 @@ class FrameDataset(Dataset, ABC):
     @abstractmethod
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
         """Indices of the images of one epoch, in random order."""
+
+    @abstractmethod
+    def count_words(self) -> WordCounts:
+        """The words of all images, as the annotation gives them."""
 
     @property
     @abstractmethod

@@ -98,7 +98,8 @@ def parse_request(parser: Parser, arguments: Sequence[str]) -> Request:
     args, given = parser.parse_args(line), parser.given(line)
     check_line(parser, args, given, training_line)
     if args.save_dir:
-        folders = args.train_folder_syn, args.train_folder_sample, args.test_folder_sample
+        samples = *sample_folders(args.train_folder_sample), *sample_folders(args.test_folder_sample)
+        folders = args.train_folder_syn, *(folder.path for folder in samples)
         refuse_overlap([args.save_dir], folders, inside=False)
         refuse_overlap([args.save_dir / name for name in ("pruned.pt", "plan.json")], [args.pretrain_model, args.plan])
     return build_request(args, given, training_line)

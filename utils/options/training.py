@@ -153,7 +153,8 @@ def parse_args(arguments: Sequence[str] | None = None, description: str | None =
     check_values(parser, line.options)
     check_network(parser, line)
     check_effects(parser, line)
-    folders = line.options.train_folder_syn, line.options.train_folder_sample
+    samples = sample_folders(line.options.train_folder_sample)
+    folders = line.options.train_folder_syn, *(folder.path for folder in samples)
     refuse_overlap([line.options.save_dir], folders, inside=False)
     return line
 

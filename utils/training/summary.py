@@ -25,6 +25,8 @@ class RunDescription(NamedTuple):
     images: int
     """Images that each process draws in an epoch."""
     dataset_images: int
+    words: tuple[int, int]
+    """Words of the training images that count, and don't-cares."""
     validation: tuple[int, int] | None
     """Images that all processes draw in a validation, and those of its dataset."""
 
@@ -65,6 +67,7 @@ def describe_run(run: Run, about: RunDescription) -> str:
         f"device      {describe_device(learner.machine.device, about.ngpus)}{processes}, {precision}",
         f"network     {kind}, {describe_cost(learner.model, crop, crop)}",
         f"training    {drawn} of {about.dataset_images} images an epoch, {crop}x{crop} crops",
+        "            of all images {:,} words count, {:,} are don't-care".format(*about.words),
     ]
     if about.validation:
         lines.append("validation  {} of {} images an epoch; best.pt by hmean".format(*about.validation))

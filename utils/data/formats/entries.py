@@ -38,6 +38,8 @@ class Entry(NamedTuple):
     """M transcriptions, "" where the format has none."""
     part: str | None = None
     """"train" or "test" where the file says so."""
+    broken: bool = False
+    """Whether the file has words of the image, but none that can be read."""
 
 
 class Shape(NamedTuple):
@@ -60,6 +62,7 @@ class WordList:
         self._quads: list[np.ndarray] = []
         self._ignored: list[bool] = []
         self._texts: list[str] = []
+        self._malformed = 0
 
     def add(self, shape: Shape) -> None:
         """A shape of four corners stays as it is; another polygon becomes the smallest rectangle around it."""
@@ -78,6 +81,7 @@ class WordList:
         self._texts.append(shape.text)
 
     def malformed(self, message: str) -> None:
+        self._malformed += 1
         self.problems.add(_MALFORMED, f"{self.place}: {message}")
 
     @contextlib.contextmanager
@@ -86,11 +90,12 @@ class WordList:
         try:
             yield
         except Malformed as error:
-            self.problems.add(_MALFORMED, f"{self.place}: {what}: {error}")
+            self.malformed(f"{what}: {error}")
 
     def entry(self, name: str, part: str | None = None) -> Entry:
         quads = np.array(self._quads, np.float64).reshape(-1, 4, 2)
-        return Entry(name, quads, np.array(self._ignored, bool), list(self._texts), part)
+        broken = bool(self._malformed) and not len(quads)
+        return Entry(name, quads, np.array(self._ignored, bool), list(self._texts), part, broken)
 
 
 def _first_bad(points: np.ndarray) -> str:

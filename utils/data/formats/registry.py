@@ -97,6 +97,9 @@ def iterate_entries(
                     problems.add("images with two annotations, the first one used", f"{file}: {entry.name}")
                     continue
                 names.add(entry.name)
+                if entry.broken:
+                    problems.add("images whose annotation has no readable word, left out", f"{file}: {entry.name}")
+                    continue
                 yield entry._replace(part=entry.part or file_part or part_of(entry.name))
         except Malformed as error:
             if len(recognised.files) == 1:
