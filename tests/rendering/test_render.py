@@ -23,7 +23,7 @@ def render(run_script, out, *more, images=6, seed=0, workers=1):
 
 
 def contents(folder) -> dict:
-    return {path.name: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {path.name: path.read_bytes() for path in sorted(folder.rglob("[!.]*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module")

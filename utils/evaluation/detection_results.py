@@ -40,11 +40,13 @@ class Results:
         The files of a video's frames must not be those of pictures, which may be its frames, extracted.
         """
         pictures = [source for source in sources if is_picture(source)]
-        videos = {
-            source: source if isinstance(source, Path) else source_stem(source)
-            for source in sources
-            if not is_picture(source)
-        }
+        videos: dict[Source, Path | str] = {}
+        for source in sources:
+            if isinstance(source, Path):
+                videos |= {} if is_picture(source) else {source: source}
+            elif source not in videos:
+                stem, others = source_stem(source), [each for each in videos.values() if isinstance(each, str)]
+                videos[source] = f"{stem}-{len(others) + 1}" if stem in others else stem
         frames_of = {_video_of(name) for name in self._pictures.names}
         of_videos = self._videos.name_sources(videos.values(), lambda name: name not in frames_of)
         frames_of = set(self._videos.names)
