@@ -156,7 +156,8 @@ class TestSample:
         assert dataset.annotations.path(9).name == "img_10.jpg"
 
     def test_split_of_the_photographs(self, tmp_path, real_data):
-        assert split(real_data / "icdar2015", tmp_path, 800) == (800, 200)
+        train, test, problems = split(real_data / "icdar2015", tmp_path, 800)
+        assert (train, test, bool(problems)) == (800, 200, False)
         train, test = SampleDataset(tmp_path), SampleDataset(tmp_path, train=False)
         assert (len(train), len(test)) == (800, 200)
         assert test.annotations.path(0).name == "img_801.jpg"
