@@ -125,6 +125,13 @@ def test_written_files_are_as_the_tools_have_them(source, tmp_path):
     assert line.startswith("train/a.jpg\t[{")
 
 
+def test_words_that_ultralytics_refuses_are_counted(tmp_path):
+    picture(tmp_path / "source" / "a.jpg")
+    text(tmp_path / "source" / "a.txt", "-3,4,33,4,33,20,-3,20,a\n-30,4,3,4,3,20,-30,20,b\n-1,4,85,4,85,20,-1,20,c\n")
+    _, problems = convert(tmp_path / "source", tmp_path / "out", to="yolo")
+    assert problems.count("words for which Ultralytics refuses the image: centre outside") == 2
+
+
 def test_a_used_folder_is_refused(source, tmp_path, refuses):
     (tmp_path / "out").mkdir()
     convert(source, tmp_path / "out")

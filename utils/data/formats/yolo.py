@@ -140,9 +140,19 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
         texts = sum(bool(text) and not ignored for text, ignored in zip(entry.texts, entry.ignored, strict=True))
         output.problems.add("texts of words, which YOLO's format does not have", entry.name, texts)
         output.problems.add("don't-care words, written as the class 'ignore'", entry.name, int(entry.ignored.sum()))
+        output.problems.add(
+            "words for which Ultralytics refuses the image: centre outside", entry.name, _outside(shares)
+        )
     lines = ["path: .", "train: images/train", "val: images/val", "names:", "  0: text", "  1: ignore"]
     write_file(output.root / "data.yaml", "".join(f"{line}\n" for line in lines).encode())
     return len(written)
+
+
+def _outside(shares: np.ndarray) -> int:
+    """How many words (N, 4, 2) have a box whose centre is outside of the image, or that is larger than the image."""
+    low, high = shares.min(1), shares.max(1)
+    centre = (low + high) / 2
+    return int(((centre < 0) | (centre > 1) | (high - low > 1.01)).any(1).sum())
 
 
 FORMAT = Format(
