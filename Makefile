@@ -1,5 +1,6 @@
 # make demo   the whole pipeline on data that it renders itself
 # make test   the tests
+# make test-deploy   detection in an environment that has the packages of requirements-deploy.txt alone
 # make lint   ruff and mypy
 # Each installs what it needs in .venv.
 
@@ -8,11 +9,15 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 DEMO := demo
 
-.PHONY: demo test lint clean
+.PHONY: demo test test-deploy lint clean
 
 $(VENV)/installed: requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/installed-extra: requirements-extra.txt $(VENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-extra.txt
 	touch $@
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
@@ -29,7 +34,9 @@ DATA := --train-folder-syn $(DEMO)/data/synthtext --train-folder-sample $(DEMO)/
 TRAIN := train_sample.py $(DATA) $(VIEW) --batch-size 8 --batches-before-train 1 --val --schedule cosine --warmup-steps 20
 TEST := test_sample.py --test-folder-sample $(DEMO)/data/frames --batch-size 1 --batches-before-train 1 $(VIEW)
 
-demo: $(VENV)/installed
+EXPORT := export.py --pretrain-model $(DEMO)/finetuning/best.pt --short-side 192
+
+demo: $(VENV)/installed-extra
 	rm -rf $(DEMO)
 	$(RUN) -m tools.demo_data --out $(DEMO)/data
 	$(RUN) $(TRAIN) --backbone-weights none --epoch 5 --save-epoch-every 0 --save-dir $(DEMO)/training
@@ -40,7 +47,11 @@ demo: $(VENV)/installed
 	$(RUN) $(TRAIN) --pretrain-model $(DEMO)/pruning/pruned.pt --continue-training --prune \
 		--teacher $(DEMO)/training/best.pt --epoch 3 --save-epoch-every 0 --save-dir $(DEMO)/finetuning
 	$(RUN) $(TEST) --pretrain-model $(DEMO)/finetuning/best.pt --prune --output-dir $(DEMO)/finetuned
-	$(RUN) -m tools.compare_results $(DEMO)/original $(DEMO)/pruned $(DEMO)/finetuned
+	$(RUN) $(EXPORT) --output $(DEMO)/model.onnx
+	$(RUN) $(TEST) --pretrain-model $(DEMO)/model.onnx --output-dir $(DEMO)/exported
+	$(RUN) $(EXPORT) --output $(DEMO)/model_int8.onnx --int8 $(DEMO)/data/frames/train_images1
+	$(RUN) $(TEST) --pretrain-model $(DEMO)/model_int8.onnx --output-dir $(DEMO)/int8
+	$(RUN) -m tools.compare_results $(DEMO)/original $(DEMO)/pruned $(DEMO)/finetuned $(DEMO)/exported $(DEMO)/int8
 	@echo "pictures: $(DEMO)/original, $(DEMO)/pruned, $(DEMO)/finetuned"
 
 test: $(VENV)/installed-dev .opencv4/installed
@@ -48,10 +59,24 @@ test: $(VENV)/installed-dev .opencv4/installed
 	PYTHONPATH=.opencv4 $(RUN) -m pytest tests/test_geometry.py tests/data/test_targets.py tests/data/test_augmentation.py \
 		tests/data/test_datasets.py tests/data/test_images.py tests/test_decode.py
 
+DEPLOY := .venv-deploy
+
+$(DEPLOY)/installed: requirements-deploy.txt
+	$(PYTHON) -m venv $(DEPLOY)
+	$(DEPLOY)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-deploy.txt
+	touch $@
+
+test-deploy: $(VENV)/installed-extra $(DEPLOY)/installed
+	$(RUN) export.py --pretrain-model weights/narrow_pruned.pt --output $(DEPLOY)/model.onnx --short-side 736
+	$(DEPLOY)/bin/python detect.py --pretrain-model $(DEPLOY)/model.onnx --output-dir $(DEPLOY)/out docs/detections.jpg
+	$(DEPLOY)/bin/python -c "import importlib.util as find; assert not find.find_spec('torch')"
+	test -s $(DEPLOY)/out/res_detections.txt
+	du -sm $(DEPLOY)
+
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
 
 clean:
-	rm -rf $(VENV) .opencv4 $(DEMO)
+	rm -rf $(VENV) $(DEPLOY) .opencv4 $(DEMO)

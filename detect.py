@@ -3,6 +3,7 @@
     python3 detect.py --pretrain-model best.pt --output-dir OUT photos/ 'more/*.jpg' clip.mp4
     python3 detect.py --pretrain-model best.pt --output-dir OUT --every 5 --format jsonl clip.mp4
     python3 detect.py --pretrain-model best.pt --output-dir OUT 0             # camera 0, until Ctrl-C
+    python3 detect.py --pretrain-model model.onnx --output-dir OUT photos/    # without PyTorch, see export.py
     python3 detect.py --pretrain-model best.pt --output-dir OUT rtsp://10.0.0.7/live
 
 Writes to OUT: det_NAME.jpg (det_NAME.mp4 at the video's mean frame rate) with the words outlined, and res_NAME.txt in
@@ -24,25 +25,24 @@ import re
 from pathlib import Path
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
+from utils.base_detector import BaseDetector
 from utils.data.folder_contents import note_unused_files
 from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
 from utils.data.pages import count_pictures
 from utils.data.video import Connection, UnreadableVideo, VideoReader, VideoWriter, stream_or_camera
 from utils.data.video_sources import Source, shown_source
-from utils.detector import Detector, load_detector
+from utils.deploy.detectors import load_detector
 from utils.errors import UserError, printable, run_script
 from utils.evaluation.detection_results import Results, is_picture
 from utils.evaluation.drawing import draw_quads
 from utils.options.detecting import add_detecting_options
 from utils.options.parser import Parser
 from utils.options.reading import read_options
-from utils.runtime.device import choose_device, describe_device
 from utils.runtime.files import refuse_overlap
 
-__all__ = ["Detector", "load_detector"]
+__all__ = ["load_detector"]
 
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
 """Files of a folder that are read as videos; a file that is named itself may have any suffix."""
@@ -64,18 +64,17 @@ def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(args: argparse.Namespace) -> None:
     sources = expand_inputs(args.inputs)
     refuse_overlap([args.output_dir], [path for path in args.inputs if os.path.isdir(path)], inside=False)
-    device = choose_device(args.ngpus)
-    if args.threads:
-        torch.set_num_threads(args.threads)
     detector = load_detector(
         args.pretrain_model,
+        ngpus=args.ngpus,
+        threads=args.threads,
+        backend=args.backend,
         short_side=args.short_side,
         score_threshold=args.score_threshold,
         nms_threshold=args.nms_threshold,
-        device=device,
     )
     detector.reading = read_options(args)
-    print(f"device  {describe_device(device, args.ngpus)}")
+    print(f"device  {detector.runs_on}")
     output = Results(args.output_dir, args.format, not args.no_pictures)
     output.name_sources(sources)
     for folder in filter(Path.is_dir, map(Path, args.inputs)):
@@ -130,7 +129,7 @@ def natural_order(path: Path) -> list:
     return [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in re.split(r"(\d+)", str(path))]
 
 
-def detect_picture(path: Path, detector: Detector, output: Results) -> None:
+def detect_picture(path: Path, detector: BaseDetector, output: Results) -> None:
     """Write a picture's words, and the picture with its words. Raises `UnreadableImage`."""
     image = read_image(path, detector.reading)
     quads, scores = detector.detect(image)
@@ -145,7 +144,7 @@ def detect_picture(path: Path, detector: Detector, output: Results) -> None:
     write_image(output.folder / f"det_{output.name_of(path)}.jpg", draw_quads(image, quads))
 
 
-def detect_video(reader: VideoReader, detector: Detector, output: Results, every: int) -> None:
+def detect_video(reader: VideoReader, detector: BaseDetector, output: Results, every: int) -> None:
     """Write the words of every Nth frame, and a video of all frames, each with the latest words.
 
     An unreadable frame is counted, and the frame before it is written in its place. Ctrl-C ends a camera or stream.

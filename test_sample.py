@@ -3,6 +3,7 @@
     python3 test_sample.py --test-folder-sample SAMPLE --batch-size 1 --batches-before-train 1 \\
         --pretrain-model CKPT [--prune] [--output-dir OUT]
     python3 test_sample.py ... --sweep                        # find the best --score-threshold
+    python3 test_sample.py ... --pretrain-model model8.onnx       # a file that export.py wrote
     python3 test_sample.py ... --short-side 280 --multi-scale 400 560
 
 Prints the loss; precision, recall and hmean by the ICDAR 2015 protocol, over all words and by size and rotation; and
@@ -18,9 +19,14 @@ import torch
 
 from datasets import EpochSampler, make_loader, open_dataset
 from loss import Criterion
+from model_pruned import FOTSModelPruned
+from utils.base_detector import BaseDetector
 from utils.checkpoint import check_pruned, load_model
 from utils.data.augmentation import WholeFrame
-from utils.decode import Thresholds
+from utils.deploy.detectors import is_exported, refuse_backend
+from utils.deploy.engines import EngineSettings
+from utils.deploy.exported_detector import ExportedDetector
+from utils.deploy.exported_network import ExportedNetwork, milliseconds_per_run
 from utils.detector import Detector
 from utils.errors import UserError, printable, run_script
 from utils.evaluation import Evaluation
@@ -31,7 +37,6 @@ from utils.evaluation.multi_scale import merge_validations
 from utils.evaluation.result_files import whole_pixels
 from utils.evaluation.timing import Timing, time_stages
 from utils.evaluation.validation import Validation, ValidationSettings, evaluate_frames, validate
-from utils.maps import padded_size
 from utils.network.base import TextNetwork
 from utils.network.cost import count_macs, count_parameters, describe_cost, milliseconds_per_frame
 from utils.options.parser import Parser
@@ -71,12 +76,11 @@ def main(args: argparse.Namespace) -> None:
     refuse_overlap([args.output_dir], [folder.path for folder in folders], inside=False)
     device = choose_device(args.ngpus)
     torch.manual_seed(0)  # the loss draws its easy negatives at random
-    network, _ = load_model(args.pretrain_model)
-    check_pruned(args.pretrain_model, network, args.prune)
-    network.to(device)
-
-    sides = all_short_sides(args.short_side, args.multi_scale)
-    transforms = [WholeFrame(side) for side in sides]
+    network, detector = open_network(args, device)
+    detector.reading = read_options(args)
+    thresholds = detector.thresholds
+    sides = all_short_sides(detector.transform.short_side, args.multi_scale)
+    transforms = [detector.transform, *map(WholeFrame, sides[1:])]
     reading = read_options(args)._asdict()
     datasets = [
         open_dataset(None, folders, False, transform=transform, cache_dir=args.cache_dir, **reading)
@@ -85,9 +89,9 @@ def main(args: argparse.Namespace) -> None:
     if datasets[0].problems:
         print(f"test data, left out or repaired:\n{datasets[0].problems}")
     results = prepare_report(args.output_dir, datasets[0].folders) if args.output_dir else None
-    print(f"device     {describe_device(device, args.ngpus)}")
+    print(f"device     {detector.runs_on}")
 
-    thresholds, workers = Thresholds(args.score_threshold, args.nms_threshold), count_workers(args.num_workers, device)
+    workers = count_workers(args.num_workers, device)
     settings = ValidationSettings(thresholds, SWEEP if args.sweep else ())
     scales = []
     for dataset in datasets:
@@ -98,12 +102,10 @@ def main(args: argparse.Namespace) -> None:
         print(f"left out or repaired while reading:\n{result.problems}")
     curve = {threshold: evaluate_frames(result.frames, found) for threshold, found in result.sweep.items()}
 
-    detector = Detector(network, args.short_side, *thresholds, device)
-    detector.reading = read_options(args)
     timing = time_stages(detector, [frame.path for frame in result.frames], args.batch_size)
-    size = padded_size(*result.frames[0].size)
-    print(f"network    {'pruned' if network.pruned else 'original'}, {describe_cost(network, *size)}")
-    metrics = accuracy_metrics(result) | cost_metrics(network, size) | run_metrics(args, device, timing)
+    size = detector.transform.padded_size(*result.frames[0].size)
+    print(f"network    {'pruned' if network.pruned else 'original'}, {describe_cost(plain_network(network), *size)}")
+    metrics = accuracy_metrics(result) | cost_metrics(network, size) | run_metrics(args, detector, timing)
     metrics |= {"short_sides": sides, "sweep": curve_records(curve)}
 
     for name in PRINTED:
@@ -126,6 +128,28 @@ def prepare_report(folder: Path, image_folders: list[Path]) -> ResultFolder:
     for name in (PAGE, METRICS):
         results.claim(name)
     return results
+
+
+def open_network(args: argparse.Namespace, device: torch.device) -> tuple[TextNetwork, BaseDetector]:
+    """The network of a checkpoint, on the device, or of an exported file; and its detector. Raises `UserError`."""
+    names = "short_side", "score_threshold", "nms_threshold"
+    options = {name: value for name in names if (value := getattr(args, name)) is not None}
+    if is_exported(args.pretrain_model):
+        exported = ExportedDetector(args.pretrain_model, engine=EngineSettings(args.backend), **options)
+        if args.multi_scale is not None and exported.info.size:
+            raise UserError(f"--multi-scale: {args.pretrain_model} has a fixed size; leave the option out")
+        return ExportedNetwork(exported), exported
+    refuse_backend(args.pretrain_model, args.backend)
+    network, _ = load_model(args.pretrain_model)
+    check_pruned(args.pretrain_model, network, args.prune)
+    detector = Detector(network.to(device), device=device, **options)
+    detector.runs_on = describe_device(device, args.ngpus)
+    return network, detector
+
+
+def plain_network(network: TextNetwork) -> TextNetwork:
+    """The network itself; of an exported one, an untrained network of the same costs."""
+    return FOTSModelPruned(network.plan) if isinstance(network, ExportedNetwork) else network
 
 
 def all_short_sides(main_side: int, others: list[int] | None) -> list[int]:
@@ -152,18 +176,25 @@ def accuracy_metrics(result: Validation) -> dict[str, float]:
 def cost_metrics(network: TextNetwork, size: tuple[int, int]) -> dict[str, object]:
     """The metrics of metrics.json that depend on the network alone. size: height and width of an input."""
     return {
-        "parameters": count_parameters(network),
-        "gmacs": sum(count_macs(network, *size).values()) / 1e9,
-        "milliseconds_per_frame": milliseconds_per_frame(network, *size),
+        "parameters": count_parameters(plain_network(network)),
+        "gmacs": sum(count_macs(plain_network(network), *size).values()) / 1e9,
+        "milliseconds_per_frame": milliseconds_of(network, *size),
         "input_size": size,
     }
 
 
-def run_metrics(args: argparse.Namespace, device: torch.device, timing: Timing) -> dict[str, object]:
+def milliseconds_of(network: TextNetwork, height: int, width: int) -> float:
+    """The median time of the network on one picture, as its detector runs it."""
+    if isinstance(network, ExportedNetwork):
+        return milliseconds_per_run(network.detector, height, width)
+    return milliseconds_per_frame(network, height, width)
+
+
+def run_metrics(args: argparse.Namespace, detector: BaseDetector, timing: Timing) -> dict[str, object]:
     """The entries of metrics.json about the run itself."""
     return {
         "timing": timing._asdict(),
-        "device": describe_device(device, args.ngpus),
+        "device": detector.runs_on,
         "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
     }
 

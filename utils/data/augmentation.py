@@ -167,7 +167,11 @@ class WholeFrame:
             image = warp(image, from_reduced(matrix, reduced), *resized[::-1], cv2.BORDER_REPLICATE)
         else:
             image = cv2.resize(image, resized, interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR)
-        return NetworkInput(pad(image, *padded_size(*image.shape[:2])), matrix, image.shape[:2])
+        return NetworkInput(pad(image, *self.padded_size(*image.shape[:2])), matrix, image.shape[:2])
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """The input's size for a resized frame of that size."""
+        return padded_size(height, width)
 
     def shrinkage(self, height: int, width: int) -> float:
         """How many pixels of a frame of that size go to one of the input's."""

@@ -1,7 +1,7 @@
 """The options of `detect.py`."""
 
 from utils.data.video_sources import DEFAULT_CONNECTION
-from utils.options.machine import add_machine_options
+from utils.options.machine import add_backend_option, add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
 from utils.options.view import add_detection_options
@@ -17,11 +17,11 @@ def add_detecting_options(parser: Parser) -> None:
         metavar="INPUT",
         help="image, folder, glob, video, rtsp:// or http:// address, or number of a camera",
     )
-    text = "the checkpoint, original or pruned"
+    text = "the checkpoint, original or pruned, or a file that export.py wrote"
     option(parser, "--pretrain-model CKPT", nonempty_text, None, text, required=True)
     add_output_options(parser.add_argument_group("output"))
     detection = parser.add_argument_group("detection")
-    add_detection_options(detection, "--short-side")
+    add_detection_options(detection, "--short-side", of_file=True)
     text = "detect in every Nth frame of a video; the frames between keep its words"
     option(detection, "--every N", whole_number(1), 1, text)
     live = parser.add_argument_group("cameras and streams")
@@ -31,6 +31,7 @@ def add_detecting_options(parser: Parser) -> None:
     option(live, "--wait SECONDS", number(0.1, 3600), DEFAULT_CONNECTION.wait, text)
     add_reading_options(parser.add_argument_group("pictures"))
     machine = parser.add_argument_group("machine")
+    add_backend_option(machine)
     option(machine, "--threads N", whole_number(1), None, "threads on the CPU (default: one per core)")
     add_machine_options(machine, workers=False)
 

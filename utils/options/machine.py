@@ -1,5 +1,6 @@
 """Options for the machine: GPUs, worker processes, the folder of the annotation index."""
 
+from utils.deploy.engines import BACKENDS
 from utils.options.parser import nonempty_text, option, whole_number
 
 MOST_IMAGES, MOST_WORKERS, MOST_ROUNDS = 4096, 256, 1000
@@ -10,6 +11,12 @@ def add_cache_option(group) -> None:
     """Add the option of the annotation index's folder."""
     text = "folder for the index of a gt.mat (default: beside it, or the user's cache folder if that is read-only)"
     option(group, "--cache-dir DIR", nonempty_text, None, text)
+
+
+def add_backend_option(group) -> None:
+    """Add the option of what runs an exported file."""
+    text = "what runs an exported file (default: onnxruntime for .onnx, openvino for .xml)"
+    option(group, "--backend", str, None, text, choices=list(BACKENDS))
 
 
 def add_machine_options(group, *, workers: bool = True) -> None:

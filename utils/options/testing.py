@@ -1,7 +1,7 @@
 """The options of `test_sample.py`."""
 
 from utils.data.augmentation import MOST_SIDE
-from utils.options.machine import MOST_IMAGES, add_cache_option, add_machine_options
+from utils.options.machine import MOST_IMAGES, add_backend_option, add_cache_option, add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, option, whole_number
 from utils.options.reading import add_reading_options
 from utils.options.sample import add_format_option, add_sample_option
@@ -12,7 +12,7 @@ def add_testing_options(parser: Parser) -> None:
     """Add the options of `test_sample.py` in named groups."""
     add_frame_options(parser.add_argument_group("test frames"))
     add_network_options(parser.add_argument_group("network"))
-    add_detection_options(parser.add_argument_group("detection"), "--short-side", "--val-short-side")
+    add_detection_options(parser.add_argument_group("detection"), "--short-side", "--val-short-side", of_file=True)
     add_measurement_options(parser.add_argument_group("measurements"))
     add_machine_options(parser.add_argument_group("machine"))
 
@@ -29,8 +29,10 @@ def add_frame_options(group) -> None:
 
 
 def add_network_options(group) -> None:
-    option(group, "--pretrain-model CKPT", nonempty_text, None, "the checkpoint to measure", required=True)
+    text = "the checkpoint to measure, or a file that export.py wrote"
+    option(group, "--pretrain-model CKPT", nonempty_text, None, text, required=True)
     flag(group, "--prune", "the checkpoint is a pruned network")
+    add_backend_option(group)
 
 
 def add_measurement_options(group) -> None:

@@ -7,12 +7,20 @@ from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD
 from utils.options.parser import number, option, whole_number
 
 
-def add_detection_options(group, *names: str) -> None:
-    """Add the options of whole frames, in validation and in tests. names: of the option for their size."""
+def add_detection_options(group, *names: str, of_file: bool = False) -> None:
+    """Add the options of whole frames, in validation and in tests.
+
+    names: of the option for their size.
+
+    of_file: an exported file may hold defaults of its own; the values of options that are not given are None.
+    """
     name = f"{'/'.join(names or ('--val-short-side',))} PX"
-    option(group, name, whole_number(1, MOST_SIDE), WholeFrame.short_side, "short side of whole frames, in pixels")
-    text = "lowest probability of a cell that counts as text"
-    option(group, "--score-threshold P", number(0, 1), SCORE_THRESHOLD, text)
+    side, score = (None, None) if of_file else (WholeFrame.short_side, SCORE_THRESHOLD)
+    default = " (default: that of an exported file, else {})" if of_file else ""
+    text = "short side of whole frames, in pixels" + default.format(WholeFrame.short_side)
+    option(group, name, whole_number(1, MOST_SIDE), side, text)
+    text = "lowest probability of a cell that counts as text" + default.format(SCORE_THRESHOLD)
+    option(group, "--score-threshold P", number(0, 1), score, text)
     text = "IoU of two words above which the one with fewer cells is removed"
     option(group, "--nms-threshold IOU", number(0, 1), NMS_THRESHOLD, text)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from utils.errors import UserError
+from utils.runtime.cores import available_cores
 from utils.runtime.distributed import ALONE, Ranks
 
 
@@ -69,8 +70,3 @@ def count_workers(asked: int | None, device: torch.device) -> int:
     if asked is not None:
         return asked
     return 1 if device.type == "cpu" else min(available_cores(), 8)
-
-
-def available_cores() -> int:
-    """The number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

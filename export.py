@@ -1,0 +1,234 @@
+"""Export a checkpoint, original or pruned, to a file that runs without PyTorch.
+
+    python3 export.py --pretrain-model CKPT --output model.onnx
+    python3 export.py --pretrain-model CKPT --output model8.onnx --int8 PHOTOS --test-folder-sample SAMPLE
+    python3 export.py --pretrain-model CKPT --output model.onnx --size 736 1312       # for OpenCV
+    python3 export.py --pretrain-model CKPT --output model.xml                        # OpenVINO
+
+detect.py, test_sample.py and `detect.load_detector` take the file like a checkpoint. Before it gets its name, it is run
+at three sizes and compared with the checkpoint: a file whose distances differ by more than 0.01 pixels is refused. An
+int8 file is made from a float one that passed. requirements-extra.txt lists the packages for export.
+"""
+
+import argparse
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from datasets import EpochSampler, make_loader, open_dataset
+from loss import Criterion
+from utils.checkpoint import load_model
+from utils.data.augmentation import WholeFrame
+from utils.data.image_types import ReadOptions
+from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image
+from utils.decode import SCORE_THRESHOLD, Thresholds
+from utils.deploy.agreement import Differences, compare_maps
+from utils.deploy.engines import EngineSettings
+from utils.deploy.exported_detector import ExportedDetector, FixedFrame
+from utils.deploy.exported_network import ExportedNetwork, milliseconds_per_run
+from utils.deploy.exporting import export, onnx_to_openvino
+from utils.deploy.file_info import FORMATS, ExportedInfo, read_info
+from utils.deploy.quantisation import quantise
+from utils.errors import UserError, run_script
+from utils.evaluation import Evaluation
+from utils.evaluation.validation import ValidationSettings, validate
+from utils.maps import SIZE_MULTIPLE
+from utils.network.base import TextNetwork
+from utils.network.cost import limit_threads, milliseconds_per_frame
+from utils.options.exporting import add_exporting_options
+from utils.options.parser import Parser
+from utils.options.reading import read_options
+from utils.runtime.files import atomic_file, refuse_overlap
+from utils.runtime.optional import import_optional
+from utils.runtime.tables import format_table
+
+MOST_LOST = 0.01
+"""hmean that an int8 network may lose before the command comments on it."""
+
+HEADER = ["network", "hmean", "precision", "recall", "MB", "ms"]
+
+
+def build_parser() -> Parser:
+    parser = Parser(__doc__)
+    add_exporting_options(parser)
+    return parser
+
+
+def parse_args(arguments: list[str] | None = None) -> argparse.Namespace:
+    return build_parser().parse_args(arguments)
+
+
+def main(args: argparse.Namespace) -> None:
+    file_format = check_request(args)
+    network, contents = load_model(args.pretrain_model)
+    info = describe(args, network, contents)
+    frames = TestFrames(args, info) if args.test_folder_sample else None
+    measured = [frames.measure_checkpoint(network)] if frames else []
+    with tempfile.TemporaryDirectory(prefix="export-") as folder:
+        path = Path(folder) / ("float.onnx" if args.int8 else f"float{args.output.suffix}")
+        export(network, info, path, "onnx" if args.int8 else file_format, args.opset)
+        differences = compare(network, path, args.threads)
+        if not differences.small:
+            raise UserError(f"{args.output}: not written; it differs from the checkpoint: {differences}")
+        print(f"largest differences from the checkpoint: {differences}")
+        measured += [frames.measure(path)] if frames else []
+        if args.int8:
+            path = write_int8(args, path, info, file_format)
+            measured += [frames.measure(path)] if frames else []
+        publish(path, args.output)
+    if measured:
+        print(format_table([HEADER, *(each.row() for each in measured)]))
+        if (lost := measured[0].scores.hmean - measured[-1].scores.hmean) > MOST_LOST:
+            print(
+                f"hmean drops by {lost:.3f}: give --int8 pictures that are more like the test frames, or more of them"
+            )
+    size = f"one picture of {info.size[0]}x{info.size[1]} at a time" if info.size else "pictures of any size"
+    megabytes = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {megabytes:.1f} MB, {size}, short side {info.short_side} by default")
+
+
+def check_request(args: argparse.Namespace) -> str:
+    """The format to write. Raises `UserError` for options that do not fit together, before anything is computed."""
+    suffix = args.output.suffix.lower()
+    file_format = args.format or FORMATS.get(suffix)
+    if FORMATS.get(suffix) != file_format or file_format is None:
+        expected = {name: suffix for suffix, name in FORMATS.items()}.get(args.format, " or ".join(FORMATS))
+        raise UserError(f"--output {args.output}: expected a name that ends with {expected}")
+    if args.size and any(side % SIZE_MULTIPLE for side in args.size):
+        raise UserError(f"--size {args.size[0]} {args.size[1]}: expected multiples of {SIZE_MULTIPLE}")
+    if args.int8 and file_format == "torchscript":
+        raise UserError("--int8: not for torchscript; give --output a name that ends with .onnx or .xml")
+    if not args.output.parent.is_dir():
+        raise UserError(f"--output {args.output}: there is no folder {args.output.parent}; create it")
+    refuse_overlap([args.output], [args.pretrain_model])
+    if args.output.exists():
+        try:
+            read_info(args.output)
+        except UserError:
+            cure = "give another --output"
+            raise UserError(f"--output {args.output}: exists, and export.py did not write it; {cure}") from None
+    return file_format
+
+
+def describe(args: argparse.Namespace, network: TextNetwork, contents: dict) -> ExportedInfo:
+    """What the file says about itself. Values that the command line leaves out are those of the checkpoint's run."""
+    trained = contents.get("arguments")
+    trained = trained if isinstance(trained, dict) else {}
+    short_side = args.short_side or trained.get("val_short_side") or WholeFrame.short_side
+    threshold = args.score_threshold
+    if threshold is None:
+        threshold = trained.get("score_threshold", SCORE_THRESHOLD)
+    with open(args.pretrain_model, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    size = tuple(args.size) if args.size else None
+    return ExportedInfo(int(short_side), float(threshold), dict(network.plan), digest, size)
+
+
+def compare(network: TextNetwork, path: Path, threads: int | None) -> Differences:
+    detector = ExportedDetector(path, engine=EngineSettings(threads=threads))
+    return compare_maps(network, detector.run, detector.info.size)
+
+
+def write_int8(args: argparse.Namespace, source: Path, info: ExportedInfo, file_format: str) -> Path:
+    """Quantise a float ONNX file; the path of the int8 file, in the same folder."""
+    detector = ExportedDetector(source)
+    inputs = calibration_inputs(args, detector)
+    target = source.with_name("int8.onnx")
+    info = quantise(source, target, info, inputs)
+    if file_format == "openvino":
+        openvino = import_optional("openvino", "exporting to OpenVINO", "openvino")
+        onnx_to_openvino(openvino, target, info, target.with_suffix(".xml"))
+        target = target.with_suffix(".xml")
+    return target
+
+
+def calibration_inputs(args: argparse.Namespace, detector: ExportedDetector) -> Iterator[np.ndarray]:
+    """Normalised pictures of the folder --int8, spread evenly over it."""
+    paths = sorted(path for path in Path(args.int8).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise UserError(
+            f"--int8 {args.int8}: no picture in this folder; give one with pictures like those to detect in"
+        )
+    count = min(args.calibration_frames, len(paths))
+    found, unreadable = 0, ""
+    for number in range(count):
+        path = paths[number * len(paths) // count]
+        try:
+            image = read_image(path, read_options(args))
+        except UnreadableImage as error:
+            unreadable = str(error)
+            continue
+        found += 1
+        yield detector.prepare([detector.transform(image)])
+    if not found:
+        raise UserError(f"--int8 {args.int8}: none of {count} pictures can be read; the last: {unreadable}")
+    print(f"calibrated on {found} pictures of {args.int8}")
+
+
+def publish(path: Path, output: Path) -> None:
+    """Give the written file its name, atomically; of an OpenVINO file, the weights first."""
+    for source, target in ((path.with_suffix(".bin"), output.with_suffix(".bin")), (path, output)):
+        if source.exists():
+            with atomic_file(target) as file:
+                file.write(source.read_bytes())
+
+
+class TestFrames:
+    """Annotated frames that networks are measured on."""
+
+    def __init__(self, args: argparse.Namespace, info: ExportedInfo):
+        self.folder, self.info, self.threads = args.test_folder_sample, info, args.threads
+        self.reading: ReadOptions = read_options(args)
+
+    def measure_checkpoint(self, network: TextNetwork) -> "Measured":
+        """The network as PyTorch runs it."""
+        transform = FixedFrame(size=self.info.size) if self.info.size else WholeFrame(self.info.short_side)
+        with limit_threads(self.threads):
+            scores, size = self._scores(network, transform)
+            return Measured("checkpoint, PyTorch", scores, None, milliseconds_per_frame(network, *size))
+
+    def measure(self, path: Path) -> "Measured":
+        """The network of an exported file."""
+        detector = ExportedDetector(path, engine=EngineSettings(threads=self.threads))
+        scores, size = self._scores(ExportedNetwork(detector), detector.transform)
+        megabytes = sum(each.stat().st_size for each in (path, path.with_suffix(".bin")) if each.exists()) / 1e6
+        name = f"{detector.info.precision}, {detector.engine.name}"
+        return Measured(name, scores, megabytes, milliseconds_per_run(detector, *size))
+
+    def _scores(self, network: TextNetwork, transform: WholeFrame) -> tuple[Evaluation, tuple[int, int]]:
+        """The scores on all frames, and the input size of the first one."""
+        torch.manual_seed(0)  # the loss draws easy negatives at random
+        dataset = open_dataset(None, self.folder, train=False, transform=transform, **self.reading._asdict())
+        loader = make_loader(dataset, EpochSampler(dataset), 1, 0)
+        result = validate(network, loader, Criterion(), ValidationSettings(Thresholds(self.info.score_threshold)))
+        return result.evaluation, transform.padded_size(*result.frames[0].size)
+
+
+class Measured(NamedTuple):
+    """A network on the test frames."""
+
+    name: str
+    scores: Evaluation
+    megabytes: float | None
+    """Of the file; None for a checkpoint, which may hold an optimizer's state, too."""
+    milliseconds: float
+    """The network alone, on one frame."""
+
+    def row(self) -> list[str]:
+        """The cells of the table's row."""
+        scores = [f"{value:.4f}" for value in (self.scores.hmean, self.scores.precision, self.scores.recall)]
+        return [
+            self.name,
+            *scores,
+            "" if self.megabytes is None else f"{self.megabytes:.1f}",
+            f"{self.milliseconds:.1f}",
+        ]
+
+
+if __name__ == "__main__":
+    run_script(lambda: main(parse_args()))

@@ -1,0 +1,68 @@
+"""A float ONNX file -> int8: weights and activations, calibrated on frames.
+
+Static quantisation in ONNX's QDQ form, weights per channel as signed and activations as unsigned 8-bit numbers: one
+file runs at full int8 speed in ONNX Runtime and in OpenVINO. (Signed activations are twice as slow in ONNX Runtime.)
+"""
+
+import contextlib
+import dataclasses
+import logging
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from utils.deploy.file_info import INPUT, ExportedInfo
+from utils.runtime.optional import import_optional
+
+FRAMES = 32
+"""Frames that activations are calibrated on."""
+
+
+def quantise(source: Path, target: Path, info: ExportedInfo, inputs: Iterable[np.ndarray]) -> ExportedInfo:
+    """Write the int8 network of the float file `source` to `target`; returns its description.
+
+    inputs: normalised pictures (1, 3, H, W) float32, whose activations give the ranges.
+    """
+    onnx = import_optional("onnx", "--int8")
+    quantization = import_optional("onnxruntime.quantization", "--int8")
+    kinds = quantization.QuantType
+    with _without_advice():
+        quantization.quantize_static(
+            source,
+            target,
+            _Reader(inputs),
+            quant_format=quantization.QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=kinds.QUInt8,
+            weight_type=kinds.QInt8,
+        )
+    info = dataclasses.replace(info, precision="int8")
+    model = onnx.load(target)
+    del model.metadata_props[:]
+    onnx.helper.set_model_props(model, info.properties())
+    onnx.save(model, target)
+    return info
+
+
+class _Reader:
+    """The inputs as ONNX Runtime's calibration reads them."""
+
+    def __init__(self, inputs: Iterable[np.ndarray]):
+        self._inputs: Iterator[np.ndarray] = iter(inputs)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        """The next input by name, or None at the end."""
+        images = next(self._inputs, None)
+        return None if images is None else {INPUT: images}
+
+
+@contextlib.contextmanager
+def _without_advice() -> Iterator[None]:
+    """A context without the quantiser's advice to preprocess the model, which the exporter has done."""
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(level)
