@@ -3,13 +3,14 @@
     python3 train_sample.py --train-folder-syn SYN --train-folder-sample SAMPLE --batch-size 64 \\
         --batches-before-train 2 --ngpus 1 --save-dir OUT --epoch 30 --val
     python3 train_sample.py --save-dir OUT --resume
+    python3 train_sample.py ... --auto-resume                 # one line for a scheduler: starts, or resumes
     python3 train_sample.py ... --pretrain-model OUT/last.pt --continue-training
     python3 train_sample.py ... --pretrain-model PRUNED/pruned.pt --continue-training --prune
     torchrun --nnodes 2 --nproc-per-node 4 ... train_sample.py ...
 
 Writes to --save-dir: last.pt (each epoch, and every --save-every minutes), epoch_N.pt, best.pt (best validation
-hmean, with --val), results.csv. After SIGTERM or Ctrl-C it finishes the step, saves and exits with code 75; --resume
-continues from there with the same numbers as a run that was never stopped.
+hmean, with --val), results.csv. After SIGTERM, SIGHUP, SIGUSR1 or Ctrl-C it finishes the step, saves and exits with
+code 75; --resume continues from there with the same numbers as a run that was never stopped.
 """
 
 import argparse
@@ -38,17 +39,19 @@ from utils.options import training as training_options
 from utils.options.parser import Parser
 from utils.options.reading import read_options
 from utils.options.sample import sample_folders
-from utils.options.training import CommandLine
+from utils.options.training import CommandLine, last_checkpoint
 from utils.options.view import train_transform
 from utils.runtime.device import Machine, choose_device, count_workers, use_deterministic_algorithms
 from utils.runtime.distributed import Ranks, launch
 from utils.runtime.memory import keep_freed_memory
-from utils.runtime.signals import EXIT_STOPPED, Stopped, StopRequest
+from utils.runtime.signals import StopRequest
 from utils.training.build import build_learner
+from utils.training.ending import resumable, stoppable_start
 from utils.training.epoch import epoch_sampler, train_one_epoch
+from utils.training.epoch_end import finish_epoch
 from utils.training.log import EpochLog
 from utils.training.progress import Progress
-from utils.training.resume import continue_from, read_interrupted, restore_run
+from utils.training.resume import RunComplete, continue_from, read_interrupted, restore_run
 from utils.training.run import Run
 from utils.training.run_folder import RESULTS, locked, set_aside
 from utils.training.saving import Saver
@@ -84,49 +87,47 @@ def parse_args(arguments: Sequence[str] | None = None) -> CommandLine:
 
 def main(line: CommandLine, ranks: Ranks) -> None:
     folder = line.options.save_dir
-    with locked(folder) if ranks.is_first else contextlib.nullcontext():
-        start = resume(line.options) if line.options.resume else begin(line.options)
-        options = start.options
-        machine = prepare_machine(options, ranks)
-        loaders = build_loaders(options, machine)
-        run = build_run(start, machine, loaders)
-        if options.resume:
-            restore_run(run, start.contents, folder)
-        elif options.continue_training:
-            given = {name: getattr(options, name) for name in line.given}
-            continue_from(run, start.contents, Path(options.pretrain_model), given)
-        if ranks.is_first and not options.resume:
-            set_aside(folder, continued=options.pretrain_model if options.continue_training else None)
-        ranks.print(describe_run(run, describe_data(options, loaders)))
-        run_epochs(run, loaders, options)
+    lock = locked(folder) if ranks.is_first else contextlib.nullcontext()
+    with StopRequest(at_once=True) as stop, lock:
+        with stoppable_start(ranks):
+            start = choose_start(line, ranks)
+            options = start.options
+            machine = prepare_machine(options, ranks)
+            loaders = build_loaders(options, machine)
+            run = build_run(start, machine, loaders)
+            if options.resume:
+                restore_run(run, start.contents, folder)
+            elif options.continue_training:
+                given = {name: getattr(options, name) for name in line.given}
+                continue_from(run, start.contents, Path(options.pretrain_model), given)
+            if ranks.is_first and not options.resume:
+                set_aside(folder, continued=options.pretrain_model if options.continue_training else None)
+            ranks.print(describe_run(run, describe_data(options, loaders)))
+            stop.at_once = False
+        with resumable(run, folder, training_options.resume_line(options)):
+            run_epochs(run, loaders, options, stop)
 
 
-def run_epochs(run: Run, loaders: Loaders, options: argparse.Namespace) -> None:
-    """Train, validate, finish, epoch by epoch; exit with code 75 if a stop is requested."""
+def run_epochs(run: Run, loaders: Loaders, options: argparse.Namespace, stop: StopRequest) -> None:
+    """Train, validate, finish, epoch by epoch, until a stop is requested."""
     arguments = {**vars(options), "last_epoch": run.last_epoch}
     saver = Saver(options.save_dir, arguments, options.save_epoch_every, 60 * options.save_every)
     thresholds, board = training_options.thresholds(options), None
     if options.tensorboard and run.ranks.is_first:
         board = open_board(options.save_dir / "tensorboard", loaders.samplers[-1].dataset, thresholds)
     log = EpochLog(options.save_dir, board)
-    with StopRequest() as stop:
-        try:
-            while run.progress.epoch < run.last_epoch:
-                start = time.perf_counter()
-                images_per_second = train(run, loaders.train, saver, stop)
-                validation = None
-                if loaders.validation:
-                    if run.ranks.is_first:
-                        saver.save(run)  # a validation that is stopped costs no training
-                    settings = ValidationSettings(thresholds, ranks=run.ranks)
-                    validation = validate_run(run, loaders.validation, settings, stop)
-                row = epoch_row(run, validation)
-                row |= {"images_per_second": images_per_second, "seconds": time.perf_counter() - start}
-                finish(run, saver, log, row, validation)
-        except Stopped:
-            resume_line = training_options.resume_line(options)
-            run.ranks.print(f"stopped in epoch {run.progress.epoch + 1}, all is saved; to resume, type:\n{resume_line}")
-            sys.exit(EXIT_STOPPED)
+    while run.progress.epoch < run.last_epoch:
+        start = time.perf_counter()
+        images_per_second = train(run, loaders.train, saver, stop)
+        validation = None
+        if loaders.validation:
+            if run.ranks.is_first:
+                saver.save(run)  # a validation that is stopped costs no training
+            settings = ValidationSettings(thresholds, ranks=run.ranks)
+            validation = validate_run(run, loaders.validation, settings, stop)
+        row = epoch_row(run, validation)
+        row |= {"images_per_second": images_per_second, "seconds": time.perf_counter() - start}
+        finish_epoch(run, saver, log, row, validation)
     written = [name for name in ("last.pt", "best.pt", RESULTS) if (options.save_dir / name).exists()]
     run.ranks.print(f"{options.save_dir}: {', '.join(written)}")
 
@@ -154,27 +155,24 @@ def validate_run(run: Run, loader: DataLoader, settings: ValidationSettings, sto
     return validate(network, loader, run.learner.criterion, settings, stop)
 
 
-def finish(run: Run, saver: Saver, log: EpochLog, row: dict, validation: Validation | None) -> None:
-    """Finish an epoch: learning rate, best score, checkpoints, reports."""
-    progress, problems = run.progress, run.progress.problems
-    is_best = False
-    if validation:
-        problems.update(validation.problems)
-        is_best = validation.evaluation.hmean > progress.best_score
-        progress.best_score = max(progress.best_score, validation.evaluation.hmean)
-    run.learner.schedule.after_epoch(row["val_loss"] if validation else row["train_loss"])
-    progress.epoch += 1
-    progress.start_epoch(run.ranks)
-    if run.ranks.is_first:
-        saver.save_epoch(run, row, is_best)
-        log.write(run, row, is_best)
-    log.report(run, problems)
+def choose_start(line: CommandLine, ranks: Ranks) -> Start:
+    """The interrupted run in --save-dir, or a new one. With --auto-resume, a run that is complete ends with code 0."""
+    options = line.options
+    if not options.resume and not (options.auto_resume and last_checkpoint(options).exists()):
+        return begin(options)
+    try:
+        return resume(line)
+    except RunComplete as error:
+        if options.resume:
+            raise
+        ranks.print(error)
+        sys.exit(0)
 
 
-def resume(own: argparse.Namespace) -> Start:
+def resume(line: CommandLine) -> Start:
     """The interrupted run in --save-dir, with its options."""
-    model, contents = read_interrupted(own.save_dir)
-    options = training_options.resumed_options(own, contents["arguments"])
+    model, contents = read_interrupted(line.options.save_dir)
+    options = training_options.resumed_options(line, contents["arguments"])
     torch.manual_seed(options.seed)
     return Start(options, model, contents)
 

@@ -12,6 +12,7 @@ from model_pruned import FOTSModelPruned
 from train_sample import parse_args
 from utils.data.augmentation import TrainTransform
 from utils.data.problems import Problems
+from utils.errors import UserError
 from utils.network.loss_terms import Term
 from utils.network.parameter_groups import named_groups, optimizer_groups
 from utils.options.training import learner_settings, resumed_options, step_settings
@@ -69,13 +70,21 @@ class TestOptions:
         assert step_settings(parse_args(LINE).options, 1).clip_norm == math.inf
 
     def test_a_resumed_runs_options(self):
-        own = parse_args(["--save-dir", "here", "--resume", "--num-workers", "0"]).options
-        before = argparse.Namespace(**vars(own))
+        line = parse_args(["--save-dir", "here", "--resume", "--num-workers", "0"])
+        before = argparse.Namespace(**vars(line.options))
         saved = {**vars(parse_args([*LINE, "--lr", "0.5", "--ngpus", "4"]).options), "save_dir": "there"}
-        options = resumed_options(own, saved)
-        assert own == before
+        options = resumed_options(line, saved)
+        assert line.options == before
         assert (options.lr, options.train_folder_sample) == (0.5, "frames")
         assert (str(options.save_dir), options.resume, options.num_workers, options.ngpus) == ("here", True, 0, 1)
+
+    def test_auto_resume_takes_the_line_that_started_the_run(self):
+        line = parse_args([*LINE, "--auto-resume", "--lr", "0.5", "--ngpus", "2"])
+        saved = {**vars(line.options), "save_dir": "out", "last_epoch": 30, "ngpus": 1}
+        assert resumed_options(line, saved).resume
+        assert resumed_options(line, saved).ngpus == 2
+        with pytest.raises(UserError, match=r"--lr 0\.1, this line 0\.5"):
+            resumed_options(line, saved | {"lr": 0.1})
 
 
 class TestNames:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from utils.data.augmentation import pad
 from utils.data.frames import Frame, FrameDataset, FrameInfo
@@ -15,6 +15,11 @@ from utils.data.problems import Problems
 from utils.data.targets import encode_batch
 from utils.errors import UserError
 from utils.maps import Target
+from utils.runtime.shared_memory import describe_shortage, measure_shared_memory, needed_bytes
+from utils.runtime.workers import WorkerGuard, WorkerLost, begin_worker
+
+_PREFETCHED = 2
+"""Batches that each worker prepares."""
 
 
 class EpochSampler(Sampler):
@@ -70,6 +75,10 @@ class Batch(NamedTuple):
     problems: Problems
     """What was left out while the frames were read."""
 
+    @property
+    def tensors(self) -> tuple[torch.Tensor, ...]:
+        return self.images, *self.target
+
     def pin_memory(self) -> "Batch":
         target = Target(*(values.pin_memory() for values in self.target))
         return self._replace(images=self.images.pin_memory(), target=target)
@@ -95,18 +104,66 @@ def collate(items: list[Frame | Problems]) -> Batch | Problems:
 def make_loader(dataset: FrameDataset, sampler: Sampler, batch_size: int, workers: int) -> DataLoader:
     """A loader of `Batch` in the sampler's order, with `workers` processes that live as long as the loader.
 
-    A batch none of whose frames can be read arrives as `Problems`.
+    A batch none of whose frames can be read arrives as `Problems`. Iterating raises `WorkerLost` if a worker process
+    ends, or if the shared memory is too small for the batches.
     """
-    return DataLoader(
+    return _GuardedLoader(
         _DrawnFrames(dataset),
         batch_size,
         sampler=sampler,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_collate_shared if workers else collate,
         pin_memory=torch.cuda.is_available(),
         persistent_workers=workers > 0,
-        worker_init_fn=_use_one_thread,
+        prefetch_factor=_PREFETCHED if workers else None,
+        worker_init_fn=_begin_worker,
     )
+
+
+class _Undeliverable(NamedTuple):
+    """What a worker sends instead of a batch for which there is no shared memory."""
+
+    reason: str
+
+
+class _GuardedLoader(DataLoader):
+    """A loader that never waits for a batch which a worker cannot deliver."""
+
+    _guard: WorkerGuard | None = None
+
+    def __iter__(self) -> Iterator[Batch | Problems]:  # type: ignore[override]
+        if not self.num_workers:
+            yield from super().__iter__()
+            return
+        if self._guard is None:
+            self._guard = WorkerGuard()
+            with self._guard.starting():
+                batches = super().__iter__()
+        else:
+            batches = self._guard.wait(super().__iter__)
+        while (batch := self._guard.wait(lambda: next(batches, None))) is not None:
+            if isinstance(batch, _Undeliverable):
+                self._guard.end()
+                raise WorkerLost(batch.reason)
+            yield batch
+
+
+def _collate_shared(items: list[Frame | Problems]) -> Batch | Problems | _Undeliverable:
+    """`collate` in a worker: the batch's tensors are in shared memory, if there is enough of it."""
+    batch, worker = collate(items), get_worker_info()
+    if isinstance(batch, Problems) or worker is None:
+        return batch
+    size = sum(tensor.nbytes for tensor in batch.tensors)
+    plan = size, worker.num_workers, _PREFETCHED
+    memory = measure_shared_memory()
+    if memory and memory.size < needed_bytes(*plan):
+        return _Undeliverable(describe_shortage(*plan))
+    try:
+        for tensor in batch.tensors:
+            tensor.share_memory_()
+    except RuntimeError:  # so PyTorch reports that there is no space
+        return _Undeliverable(describe_shortage(*plan))
+    return batch
 
 
 class _DrawnFrames(Dataset):
@@ -124,6 +181,7 @@ class _DrawnFrames(Dataset):
             return problems
 
 
-def _use_one_thread(_worker: int) -> None:
+def _begin_worker(_worker: int) -> None:
+    begin_worker()
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -1,7 +1,7 @@
 """A network's loss, detections and scores on all frames of a loader."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from utils.base_detector import words_in_frames
 from utils.data.frames import FrameInfo
+from utils.data.loading import Batch
 from utils.data.problems import Problems
 from utils.decode import Thresholds
 from utils.errors import UserError
@@ -21,6 +22,7 @@ from utils.network.base import TextNetwork
 from utils.network.loss_terms import BaseCriterion
 from utils.runtime.distributed import ALONE, Ranks
 from utils.runtime.signals import Stopped, StopRequest
+from utils.runtime.workers import WorkerLost
 
 FrameDetections = list[tuple[np.ndarray, np.ndarray]]
 """For each frame: quads (K, 4, 2) in the file's pixels, within the picture, and scores (K,)."""
@@ -61,8 +63,8 @@ def validate(
 ) -> Validation:
     """Measure a network on its device; its training mode is restored afterwards.
 
-    criterion: `loss.Criterion`. Raises `Stopped` if a stop is requested meanwhile and this process validates alone
-    (several processes wait for each other, so they go on to the end), and `UserError` if no image can be read.
+    criterion: `loss.Criterion`. Raises `Stopped` if a stop is requested meanwhile in any process, `WorkerLost` if any
+    of them loses a reading worker, and `UserError` if no image can be read.
     """
     was_training = network.training
     network.eval()
@@ -84,9 +86,8 @@ def _validate(
     scores = dict.fromkeys([settings.thresholds.score, *settings.sweep])
     detections: dict[float, FrameDetections] = {score: [] for score in scores}
     start = time.perf_counter()
-    for batch in tqdm(loader, "validate", unit="batch", leave=False, disable=None if ranks.is_first else True):
-        if stop and stop.requested and ranks.world == 1:
-            raise Stopped
+    reader = _Reader(loader, ranks, stop)
+    for batch in reader:
         if isinstance(batch, Problems):
             problems.update(batch)
             continue
@@ -97,6 +98,7 @@ def _validate(
             found += words_in_frames(prediction, batch.frames, settings.thresholds._replace(score=score))
         frames += batch.frames
     seconds = time.perf_counter() - start
+    reader.raise_together()
     own_detections = detections[settings.thresholds.score]
     evaluation = evaluate_frames(frames, own_detections)
     *sums, matched, words, found, seen = ranks.sum(
@@ -113,6 +115,33 @@ def _validate(
         len(frames) / seconds,
         {score: detections[score] for score in settings.sweep},
     )
+
+
+class _Reader:
+    """A loader's batches until a stop is requested or a worker is lost, which end the validation of all processes."""
+
+    def __init__(self, loader: DataLoader, ranks: Ranks, stop: StopRequest | None):
+        self._loader, self._ranks, self._stop = loader, ranks, stop
+        self._is_stopped, self._loss = False, ""
+
+    def __iter__(self) -> Iterator[Batch | Problems]:
+        shown = None if self._ranks.is_first else True
+        try:
+            for batch in tqdm(self._loader, "validate", unit="batch", leave=False, disable=shown):
+                if self._stop and self._stop.requested:
+                    self._is_stopped = True
+                    return
+                yield batch
+        except WorkerLost as error:
+            self._loss = str(error)
+
+    def raise_together(self) -> None:
+        """Raise `Stopped` or `WorkerLost` in all processes if one of them ended early."""
+        stopped, lost = self._ranks.sum([float(self._is_stopped), float(bool(self._loss))])
+        if lost:
+            raise WorkerLost(" ".join(filter(None, self._ranks.gather(self._loss))))
+        if stopped:
+            raise Stopped
 
 
 def evaluate_frames(frames: Sequence[FrameInfo], detections: FrameDetections) -> Evaluation:

@@ -22,7 +22,7 @@ from utils.training.step import StepSettings, StepSize
 
 PATIENCE, WARMUP_STEPS = LearnerSettings.patience, LearnerSettings.warmup_steps
 
-KEPT_ON_RESUME = ("save_dir", "resume", "ngpus", "num_workers")
+KEPT_ON_RESUME = ("save_dir", "resume", "auto_resume", "ngpus", "num_workers")
 """Options that --resume takes from its own command line; all others come from the run that it resumes."""
 
 NEEDS = (
@@ -132,6 +132,7 @@ def add_run_options(group) -> None:
     """Add the options of files, precision and reproducibility."""
     option(group, "--save-dir DIR", nonempty_path, None, "folder for the files of the run", required=True)
     flag(group, "--resume", "continue the interrupted run in --save-dir with its options")
+    flag(group, "--auto-resume", "resume if --save-dir holds an interrupted run, else start; for schedulers")
     flag(group, "--val", "validate after each epoch, on SynthText's last 20 %% and the test frames")
     option(group, "--save-every MINUTES", number(0), 15.0, "time between checkpoints within an epoch")
     option(group, "--save-epoch-every N", whole_number(0), 1, "keep an epoch_N.pt every N epochs; 0: keep none")
@@ -221,10 +222,27 @@ def check_effects(parser: Parser, line: CommandLine) -> None:
             parser.error(f"{option_name(name)} has no effect without {option_name(other)}")
 
 
-def resumed_options(own: argparse.Namespace, saved: dict) -> argparse.Namespace:
-    """The options of an interrupted run, from its checkpoint, with those that --resume takes from its own line."""
-    kept = {name: getattr(own, name) for name in KEPT_ON_RESUME}
-    return argparse.Namespace(**{**vars(own), **saved, **kept})
+def resumed_options(line: CommandLine, saved: dict) -> argparse.Namespace:
+    """The options of an interrupted run, from its checkpoint, with those that a resumed run takes from its own line.
+
+    Raises `UserError` if a line with --auto-resume gives an option another value than the run has.
+    """
+    own = vars(line.options)
+    options = own | saved | {name: own[name] for name in KEPT_ON_RESUME} | {"resume": True}
+    for name in sorted(line.given - set(KEPT_ON_RESUME)):
+        if _plain(own[name]) != _plain(options[name]):
+            raise UserError(
+                f"{last_checkpoint(line.options)}: its run has {option_name(name)} {options[name]}, this line "
+                f"{own[name]}; give the same, or another --save-dir"
+            )
+    return argparse.Namespace(**options)
+
+
+def _plain(value: object) -> object:
+    """A value as it is in a checkpoint's arguments."""
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def resume_line(options: argparse.Namespace) -> str:

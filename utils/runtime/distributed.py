@@ -3,14 +3,13 @@
 `--ngpus N` starts N processes on this machine; `torchrun` starts them itself, on one machine or more.
 """
 
-import contextlib
-import ctypes
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from multiprocessing.process import BaseProcess
 from typing import NamedTuple, TypeVar
 
 import torch
@@ -18,10 +17,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from utils.errors import UserError, printable_lines, run_script
+from utils.runtime.signals import EXIT_STOPPED, STOP_SIGNALS
+from utils.runtime.workers import end_with_parent
 
 T = TypeVar("T")
-
-_PR_SET_PDEATHSIG = 1
 
 GRACE_SECONDS = 20
 """Time for the other processes to end by themselves after one has ended."""
@@ -74,11 +73,13 @@ ALONE = Ranks()
 def launch(main: Callable, args, processes: int) -> None:
     """Run main(args, ranks) in `processes` new processes, or in this one: alone, or as one of torchrun's.
 
-    args: must be picklable. A process that fails ends the run with its exit code. SIGTERM and SIGINT are passed on to
-    all processes, as SIGTERM.
+    args: must be picklable. A process that fails ends the run with its exit code. Signals to stop are passed on to all
+    processes, as SIGTERM.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     if all(name in os.environ for name in names):  # as torchrun sets them
+        if "TORCHELASTIC_RUN_ID" in os.environ:
+            end_with_parent(signal.SIGTERM)  # torchrun itself ends at once where it does not know a signal
         _join(main, args, Ranks(*(int(os.environ[name]) for name in names)))
     elif processes <= 1:
         main(args, ALONE)
@@ -97,14 +98,7 @@ def _start(main: Callable, args, processes: int) -> int:
     ]
     for child in children:
         child.start()
-
-    def forward(*_signal) -> None:
-        for child in children:
-            if child.is_alive() and child.pid:
-                os.kill(child.pid, signal.SIGTERM)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, forward)
+    stops = _pass_on_stops(children)
     while all(child.exitcode in (None, 0) for child in children) and any(child.is_alive() for child in children):
         time.sleep(0.05)
     first = next((child.exitcode for child in children if child.exitcode), 0)
@@ -114,18 +108,36 @@ def _start(main: Callable, args, processes: int) -> int:
         if child.is_alive():
             child.kill()
             child.join()
-    if first < 0:
-        print(
-            f"error: a training process was ended by signal {-first}; --resume continues from the last checkpoint",
-            file=sys.stderr,
-        )
-    return first if first >= 0 else 1
+    if first >= 0:
+        return first
+    if stops and -first in STOP_SIGNALS:  # before the script could handle it: no step was taken
+        return EXIT_STOPPED
+    print(
+        f"error: a training process was ended by signal {-first}; --resume continues from the last checkpoint",
+        file=sys.stderr,
+    )
+    return 1
+
+
+def _pass_on_stops(children: Sequence[BaseProcess]) -> list[int]:
+    """Pass the signals to stop on to the processes, as SIGTERM. Returns the list of signals, which grows."""
+    received: list[int] = []
+
+    def forward(number: int, _frame) -> None:
+        received.append(number)
+        for child in children:
+            if child.is_alive() and child.pid:
+                os.kill(child.pid, signal.SIGTERM)
+
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, forward)
+    return received
 
 
 def _child(main: Callable, args, ranks: Ranks) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent passes it on
-    with contextlib.suppress(OSError, AttributeError):  # Linux: the children of a killed parent are killed
-        ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with_parent(signal.SIGKILL)
     os.environ |= {"RANK": str(ranks.rank), "WORLD_SIZE": str(ranks.world)}
     run_script(lambda: _join(main, args, ranks))
 

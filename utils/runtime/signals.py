@@ -1,9 +1,23 @@
-"""SIGTERM and Ctrl-C as requests, so that a script can finish its current work and save before it ends."""
+"""Signals that ask a run to stop, as requests: a script finishes its current work and saves before it ends.
 
+SIGTERM comes from `timeout`, systemd, Slurm and torchrun, often to all processes at once and more than once; SIGINT
+from Ctrl-C; SIGHUP from a closed terminal; SIGUSR1 from Slurm's `--signal`, a warning before the time limit.
+"""
+
+import os
 import signal
+import sys
+import time
 
 EXIT_STOPPED = 75
 """Exit code of a run that a signal stopped and that saved everything: EX_TEMPFAIL of sysexits.h, "try again later"."""
+
+STOP_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
+)
+
+_SAME_REQUEST_SECONDS = 1.0
+"""Ctrl-C under torchrun arrives twice, from the terminal and from torchrun: within this time it is one request."""
 
 
 class Stopped(Exception):
@@ -11,13 +25,17 @@ class Stopped(Exception):
 
 
 class StopRequest:
-    """Within `with`, the first SIGTERM or SIGINT sets `requested`; a second one interrupts at once."""
+    """Within `with`, the first of `STOP_SIGNALS` sets `requested`; a second Ctrl-C, a second later, interrupts at once.
 
-    def __init__(self):
-        self.requested = False
+    at_once: while it is true, a request raises `Stopped` where it arrives (Ctrl-C: KeyboardInterrupt), as there is no
+    work yet to finish. Signals that are ignored, as SIGHUP is under `nohup`, stay ignored.
+    """
+
+    def __init__(self, *, at_once: bool = False):
+        self.requested, self.at_once, self._since = False, at_once, 0.0
 
     def __enter__(self) -> "StopRequest":
-        ours = [number for number in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(number) != signal.SIG_IGN]
+        ours = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
         self._before = {number: signal.signal(number, self._note) for number in ours}
         return self
 
@@ -25,7 +43,22 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, *_signal) -> None:
-        if self.requested:
+    def _note(self, number: int, _frame) -> None:
+        now, is_interrupt = time.monotonic(), number == signal.SIGINT
+        if number == getattr(signal, "SIGHUP", None):
+            _leave_terminal()
+        if is_interrupt and (self.at_once or (self.requested and now - self._since > _SAME_REQUEST_SECONDS)):
             raise KeyboardInterrupt
-        self.requested = True
+        if not self.requested:
+            self.requested, self._since = True, now
+            if self.at_once:
+                raise Stopped
+
+
+def _leave_terminal() -> None:
+    """Write to nowhere instead of a terminal that is closed, where each write fails."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        if stream and stream.isatty():
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)

@@ -7,6 +7,7 @@ import itertools
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch.utils.data import DataLoader
@@ -17,6 +18,7 @@ from utils.data.problems import Problems
 from utils.errors import UserError
 from utils.network.loss_terms import count_names
 from utils.runtime.signals import Stopped, StopRequest
+from utils.runtime.workers import WorkerLost
 from utils.training.progress import Progress
 from utils.training.run import Run
 from utils.training.run_folder import append_row
@@ -32,16 +34,25 @@ def train_one_epoch(run: Run, loader: DataLoader, saver: Saver, stop: StopReques
     """Train to the end of the current epoch.
 
     The loader continues after `run.progress.step` steps. The saver writes a checkpoint when it is due. Batches whose
-    gradients are not finite change nothing and are listed in skipped.csv. Raises `Stopped`, after saving, if a stop is
-    requested in any process.
+    gradients are not finite change nothing and are listed in skipped.csv. Raises, in all processes and after saving,
+    `Stopped` if a stop is requested in any process, and `WorkerLost` if any of them loses a reading worker.
     """
     progress, ranks, step = run.progress, run.ranks, TrainingStep(run.learner, run.settings)
+    first_step, groups = progress.step, BatchGroups(loader, run.settings.size.batches, progress.problems)
     pending = PendingSteps(progress, saver.folder / ("skipped.csv" if ranks.is_first else f"skipped-{ranks.rank}.csv"))
     save_timer = Timer(saver.seconds)
     with EpochDisplay(run, loader) as display:
-        for batches in batch_groups(loader, run.settings.size.batches, progress.problems):
+        for batches in groups:
             save_is_due = ranks.is_first and save_timer.is_due()
-            totals, is_stopped, is_saved = sum_over_processes(run, batches, stop.requested, save_is_due)
+            totals, asked = sum_over_processes(
+                run, batches, Asked(stop.requested, save_is_due, groups.loss is not None)
+            )
+            if asked.fails:
+                pending.read_back()
+                progress.gather(ranks)
+                if ranks.is_first and progress.step > first_step:
+                    saver.save(run)
+                raise WorkerLost(" ".join(filter(None, ranks.gather(str(groups.loss or "")))))
             if batches or ranks.world > 1:
                 seed_step(run.settings.seed, progress.epoch, progress.step, ranks.rank)
                 outcome = step.take(batches, totals)
@@ -49,13 +60,13 @@ def train_one_epoch(run: Run, loader: DataLoader, saver: Saver, stop: StopReques
                 progress.add(outcome)
             else:
                 progress.step += 1
-            if is_stopped or is_saved:
+            if asked.stops or asked.saves:
                 pending.read_back()
                 progress.gather(ranks)
-            if (is_stopped and ranks.is_first) or save_is_due:
+            if (asked.stops and ranks.is_first) or save_is_due:
                 saver.save(run)
                 save_timer.restart()
-            if is_stopped:
+            if asked.stops:
                 raise Stopped
             display.update(totals.images, pending)
     pending.read_back()
@@ -68,23 +79,50 @@ def epoch_sampler(loader: DataLoader) -> EpochSampler:
     return loader.sampler
 
 
-def sum_over_processes(run: Run, batches: list[Batch], stops: bool, saves: bool) -> tuple[StepTotals, bool, bool]:
-    """The step's totals over all processes, and whether any of them has to stop, and to save."""
+class Asked(NamedTuple):
+    """What a step has to do beside training, in one process or in any of them."""
+
+    stops: bool
+    saves: bool
+    fails: bool
+    """A reading worker is lost: no step can be taken."""
+
+
+def sum_over_processes(run: Run, batches: list[Batch], asked: Asked) -> tuple[StepTotals, Asked]:
+    """The step's totals over all processes, and what any of them asks for."""
     criterion = run.learner.criterion
     names, counted = count_names(criterion.terms), [criterion.counts(batch.target) for batch in batches]
     counts = [float(sum(each[name] for each in counted)) for name in names]
     images = sum(len(batch.images) for batch in batches)
-    *counts, images, stops, saves = run.ranks.sum([*counts, images, stops, saves])
-    return StepTotals(dict(zip(names, counts, strict=True)), images), bool(stops), bool(saves)
+    *counts, images, stops, saves, fails = run.ranks.sum([*counts, images, *map(float, asked)])
+    return StepTotals(dict(zip(names, counts, strict=True)), images), Asked(bool(stops), bool(saves), bool(fails))
 
 
-def batch_groups(loader: DataLoader, count: int, problems: Problems) -> Iterator[list[Batch]]:
-    """The loader's batches, `count` at a time, the last group too; unreadable images are added to problems."""
-    batches = iter(loader)
-    while items := list(itertools.islice(batches, count)):
-        for item in items:
-            problems.update(item if isinstance(item, Problems) else item.problems)
-        yield [item for item in items if not isinstance(item, Problems)]
+class BatchGroups:
+    """The loader's batches, `count` at a time, the last group too; unreadable images are added to problems.
+
+    If a reading worker is lost, `loss` says so and the last group is empty: the other processes have to be informed
+    before an error is raised.
+    """
+
+    def __init__(self, loader: DataLoader, count: int, problems: Problems):
+        self._loader, self._count, self._problems = loader, count, problems
+        self.loss: WorkerLost | None = None
+
+    def __iter__(self) -> Iterator[list[Batch]]:
+        batches = iter(self._loader)
+        while True:
+            try:
+                items = list(itertools.islice(batches, self._count))
+            except WorkerLost as error:
+                self.loss = error
+                yield []
+                return
+            if not items:
+                return
+            for item in items:
+                self._problems.update(item if isinstance(item, Problems) else item.problems)
+            yield [item for item in items if not isinstance(item, Problems)]
 
 
 class PendingSteps:

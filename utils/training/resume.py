@@ -10,17 +10,21 @@ from utils.training.run import Run
 from utils.training.run_folder import RESULTS, ensure_row
 
 
+class RunComplete(UserError):
+    """There is nothing to resume: the run has done all its epochs."""
+
+
 def read_interrupted(folder: Path) -> tuple[TextNetwork, dict]:
     """The network and the other contents of an interrupted run's last.pt.
 
-    Raises `UserError` if there is none, if it is of no training run, or if the run is complete.
+    Raises `UserError` if there is none or if it is of no training run, and `RunComplete`.
     """
     path = folder / "last.pt"
     model, contents = load_model(path)
     if "last_epoch" not in (contents.get("arguments") or {}):
         raise UserError(f"{path}: no checkpoint of a training run; start from it with --pretrain-model {path}")
     if contents["epoch"] >= contents["arguments"]["last_epoch"]:
-        raise UserError(
+        raise RunComplete(
             f"{path}: the run is complete, {contents['epoch']} epochs; "
             f"to train further: --pretrain-model {path} --continue-training"
         )

@@ -3,27 +3,44 @@
 import contextlib
 import csv
 import fcntl
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TextIO
 
 from utils.errors import UserError, printable
 
 RESULTS = "results.csv"
 _RUN_FILES = ("last.pt", "best.pt", "epoch_*.pt", RESULTS, "skipped*.csv", "tensorboard")
+_LOCK_SECONDS = 2.0
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Make the folder and lock it while the context lasts. Raises `UserError` if another run holds the lock."""
+    """Make the folder and lock it while the context lasts. Raises `UserError` if another run holds the lock.
+
+    The lock is of this process alone (lockf): its workers do not inherit it. A run that has just been killed may take a
+    moment to end, so the lock is tried for some seconds.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another run is writing there; wait for it or give another --save-dir") from None
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while not _try_lock(lock):
+            if time.monotonic() > deadline:
+                cure = "wait for it or give another --save-dir"
+                raise UserError(f"{folder}: another run is writing there; {cure}")
+            time.sleep(0.05)
         for unfinished in folder.glob(".*.pt.*"):  # of a run that was killed while it saved
             unfinished.unlink()
         yield
+
+
+def _try_lock(file: TextIO) -> bool:
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # either, by the system
+        return False
+    return True
 
 
 def set_aside(folder: Path, continued: str | Path | None = None) -> Path | None:

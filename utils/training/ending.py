@@ -1,0 +1,35 @@
+"""How a run ends early: what is printed, and the exit code that schedulers read."""
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from utils.runtime.distributed import Ranks
+from utils.runtime.signals import EXIT_STOPPED, Stopped
+from utils.runtime.workers import WorkerLost
+from utils.training.run import Run
+
+
+@contextlib.contextmanager
+def stoppable_start(ranks: Ranks) -> Iterator[None]:
+    """Exit with code 75 if a stop is requested while the block prepares a run."""
+    try:
+        yield
+    except Stopped:
+        ranks.print("stopped before the first step; start it again with the same line")
+        sys.exit(EXIT_STOPPED)
+
+
+@contextlib.contextmanager
+def resumable(run: Run, folder: Path, resume_line: str) -> Iterator[None]:
+    """Name the line that resumes the run if it ends early: after a stop, with exit code 75, or without a worker."""
+    try:
+        yield
+    except Stopped:
+        where = f"in epoch {run.progress.epoch + 1}"
+        run.ranks.print(f"stopped {where}, all is saved; to resume, type:\n{resume_line}")
+        sys.exit(EXIT_STOPPED)
+    except WorkerLost as error:
+        cure = f"; all is saved; to resume, type: {resume_line}" if (folder / "last.pt").exists() else ""
+        raise WorkerLost(f"{error}{cure}") from None
