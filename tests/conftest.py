@@ -21,6 +21,7 @@ REAL_DATA = Path(os.environ.get("TEXT_DATA", ROOT.parent / "shared" / "data"))
 
 def pytest_addoption(parser):
     parser.addoption("--mutations", type=int, default=20, help="mutated files of each kind that tests/robustness reads")
+    parser.addoption("--kills", type=int, default=3, help="kills and signals that a run of tests/robustness gets")
 
 
 @pytest.fixture(scope="session", autouse=True)

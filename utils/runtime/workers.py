@@ -4,6 +4,7 @@ import atexit
 import contextlib
 import ctypes
 import multiprocessing
+import multiprocessing.connection
 import multiprocessing.queues
 import os
 import signal
@@ -21,6 +22,9 @@ T = TypeVar("T")
 _PR_SET_PDEATHSIG = 1
 _EXIT_NOT_SENT = 74
 """Exit code of a worker whose result could not be sent: EX_IOERR of sysexits.h."""
+
+_DEATH_SECONDS = 2.0
+"""A dying process closes its connections a moment before it is seen to have ended."""
 
 
 class WorkerLost(UserError):
@@ -102,6 +106,7 @@ class WorkerGuard:
         except WorkerLost:
             raise
         except (RuntimeError, OSError, EOFError):  # a half-sent batch, or the loader's own complaint
+            multiprocessing.connection.wait([process.sentinel for process in self._processes], _DEATH_SECONDS)
             self.check()
             raise
         finally:
