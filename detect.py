@@ -141,7 +141,7 @@ def detect_picture(path: Path, detector: BaseDetector, output: Results) -> None:
     if max(image.shape) > LONGEST_JPEG:
         output.problems.add("pictures too long for a JPEG, not written", f"{path}: {max(image.shape)} pixels")
         return
-    write_image(output.folder / f"det_{output.name_of(path)}.jpg", draw_quads(image, quads))
+    write_image(output.picture_of(path), draw_quads(image, quads))
 
 
 def detect_video(reader: VideoReader, detector: BaseDetector, output: Results, every: int) -> None:
@@ -153,7 +153,7 @@ def detect_video(reader: VideoReader, detector: BaseDetector, output: Results, e
     source, shown = reader.source, shown_source(reader.source)
     with contextlib.ExitStack() as stack:
         name = output.name_of(source)
-        writer = stack.enter_context(VideoWriter(output.folder / f"det_{name}.mp4", reader.rate))
+        writer = stack.enter_context(VideoWriter(output.picture_of(source), reader.rate))
         bar = stack.enter_context(
             tqdm(total=reader.count, desc=printable(name), unit="frame", leave=False, disable=None)
         )

@@ -37,6 +37,7 @@ from utils.evaluation import evaluate
 from utils.evaluation.result_files import whole_pixels
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, option, whole_number
 from utils.runtime.device import available_cores
+from utils.runtime.files import write_file
 from utils.runtime.optional import MissingPackage
 from utils.runtime.tables import format_table
 
@@ -133,13 +134,13 @@ def main(args: argparse.Namespace) -> None:
             row["milliseconds"] = measure_times(opener, dataset, frames, args.threads)
         if args.json:
             report = {"data": args.data, "frames": len(frames), "about": about, "detectors": rows}
-            args.json.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+            write_file(args.json, json.dumps(report, indent=2) + "\n")
     if not rows:
         raise UserError("no detector is left to measure; name a checkpoint, NAME=CKPT")
     tables = [cost_table(rows)] if args.times_only else [accuracy_table(rows), cost_table(rows)]
     print("\n\n".join([about, *map(format_table, tables)]))
     if args.markdown:
-        args.markdown.write_text("\n\n".join([*map(as_markdown, tables), about]) + "\n", encoding="utf-8")
+        write_file(args.markdown, "\n\n".join([*map(as_markdown, tables), about]) + "\n")
 
 
 def check_names(names: list[str]) -> None:

@@ -56,7 +56,9 @@ def main() -> None:
     name = None
     for number, frame in read_frames(args.video, args.every, problems):
         if name is None:  # the first frame: the video can be read
-            name = ResultFolder(args.out, "extract_frames", r"(.+)_\d{6,}\.jpg").name_sources([args.video])[args.video]
+            results = ResultFolder(args.out, "extract_frames", r"(.+)_\d{6,}\.jpg")
+            name = results.name_sources([args.video])[args.video]
+            results.save()
         write_image(args.out / f"{name}_{number:06d}.jpg", frame)
         count += 1
     print(f"{printable(args.out)}: {count} frames of {printable(args.video)}")

@@ -91,6 +91,7 @@ class TestNames:
             results = ResultFolder(tmp_path / "out", "test", r"res_(.+)\.txt")
             paths = [tmp_path / source for source in sources]
             found = results.name_sources(paths)
+            results.save()
             return [found[path] for path in paths]
 
         return name
@@ -102,6 +103,7 @@ class TestNames:
         assert named("a/same.jpg", "b/same.jpg") == ["a__same", "b__same"]
         assert named("x/c/d.jpg", "y/c/d.jpg") == ["x__c__d", "y__c__d"]
         assert named("clip.avi", "clip.mp4") == ["clip.avi", "clip.mp4"]
+        assert named("e/IMG.jpg", "f/img.jpg") == ["e__IMG", "f__img"]
 
     def test_names_stay_from_run_to_run(self, named):
         assert named("a/same.jpg") == ["same"]
@@ -132,6 +134,7 @@ class TestNames:
         for expected in ("camera0", "camera0-2", "camera0-3"):
             results = ResultFolder(tmp_path, "test", r"res_(.+)\.txt")
             assert results.name_sources(["camera0"]) == {"camera0": expected}
+            results.save()
 
     def test_fixed_names_are_claimed(self, tmp_path):
         write_file(ResultFolder(tmp_path, "test").claim("index.html"), "one")
@@ -292,6 +295,14 @@ class TestDetect:
         assert {name: data for name, data in contents(out).items() if name.endswith(".txt")} == {
             name: data for name, data in before.items() if name.endswith(".txt")
         }
+
+    def test_its_own_results_as_inputs(self, tmp_path, line, run_script, refuses):
+        """`detect.py *.jpg --output-dir .` twice: the second time det_a.jpg is an input and a result."""
+        photo = write_picture(tmp_path / "a.jpg", 64, 96)
+        run_script(*line, tmp_path, photo)
+        before = contents(tmp_path)
+        refuses(*line, tmp_path, photo, tmp_path / "det_a.jpg", parts=["det_a.jpg: it is an input"])
+        assert contents(tmp_path) == before
 
     def test_json_lines_of_others(self, tmp_path, line, refuses):
         photo = write_picture(tmp_path / "a.jpg")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -112,8 +113,7 @@ class VideoWriter:
 
 def _disk_full(path: Path) -> OSError | None:
     """The error of a full disk if the disk of this path is full."""
-    state = os.statvfs(path.parent)
-    if state.f_bavail * state.f_frsize >= _LEAST_ROOM:
+    if shutil.disk_usage(path.parent).free >= _LEAST_ROOM:
         return None
     return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 

@@ -12,7 +12,7 @@ from utils.data.problems import Problems
 from utils.data.video import VideoFrame
 from utils.data.video_sources import Source, shown_source, source_stem
 from utils.evaluation.result_files import write_results
-from utils.runtime.files import append_line, write_file
+from utils.runtime.files import append_line, refuse_overlap, write_file
 from utils.runtime.results import ResultFolder
 
 
@@ -35,7 +35,7 @@ class Results:
             write_file(self._lines, "")
 
     def name_sources(self, sources: list[Source]) -> None:
-        """Give all sources the names of their results.
+        """Give all sources the names of their results. Raises `UserError` if a picture to write is a source itself.
 
         The files of a video's frames must not be those of pictures, which may be its frames, extracted.
         """
@@ -53,9 +53,17 @@ class Results:
         of_pictures = self._pictures.name_sources(pictures, lambda name: _video_of(name) not in frames_of)
         self._names |= {source: of_pictures[source] for source in pictures}
         self._names |= {source: of_videos[video] for source, video in videos.items()}
+        written = [self.picture_of(source) for source in sources]
+        refuse_overlap(written, [source for source in sources if isinstance(source, Path)], inside=False)
+        for named in (self._pictures, self._videos):
+            named.save()
 
     def name_of(self, source: Source) -> str:
         return self._names[source]
+
+    def picture_of(self, source: Source) -> Path:
+        """The picture, or video, with the words of a source."""
+        return self.folder / f"det_{self.name_of(source)}.{'jpg' if is_picture(source) else 'mp4'}"
 
     def write(self, source: Source, frame: VideoFrame | None, quads: np.ndarray, scores: np.ndarray) -> None:
         """Write the words of a picture, or of a video's frame. frame: None for a picture."""

@@ -90,6 +90,7 @@ def write_report(
     folder, scores = results.folder, []
     page_file = results.claim(PAGE)
     names = results.name_sources([frame.path for frame in frames])
+    results.save()
     bar = tqdm(zip(frames, detections, strict=True), "draw", len(frames), leave=False, disable=None)
     for frame, (quads, _) in bar:
         name = names[frame.path]

@@ -101,9 +101,9 @@ def refuse_overlap(
         if os.path.exists(output) and (found := given.get(_identity(output))):
             what = "the folder of the input" if found.is_dir() else "an input"
             raise UserError(f"{output}: it is {what} {found}, which would be overwritten; give another path")
-        above = [given.get(_identity(folder)) for folder in output.resolve().parents if folder.exists()]
-        if inside and (around := next(filter(None, above), None)):
-            raise UserError(f"{output}: it is inside the input folder {around}; give a path outside of it")
+        for folder in output.resolve().parents if inside else ():
+            if folder.exists() and (found := given.get(_identity(folder))):
+                raise UserError(f"{output}: it is inside the input folder {found}; give a path outside of it")
 
 
 def contains(folder: Path, path: str | Path) -> bool:

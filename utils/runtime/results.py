@@ -62,10 +62,10 @@ class ResultFolder:
             if file in self._files or own.intersection(self._names_of(file)):
                 (self.folder / file).unlink(missing_ok=True)
         self._names, self._files = {}, set()
-        self._write()
+        self.save()
 
     def name_sources(self, sources: Iterable[Source], is_free: Callable[[str], bool] = bool) -> dict[Source, str]:
-        """Give each source a name; the list is written before any result is.
+        """Give each source a name. `save` the list before any result is written.
 
         is_free: whether a name is free for all that the caller knows.
         """
@@ -73,15 +73,15 @@ class ResultFolder:
         new = {key: source for source, key in keys.items() if key not in self._names}
         waiting = {key: candidates(source) for key, source in new.items()}
         taken = self.names.union(*map(self._names_of, os.listdir(self.folder)))
+        taken = {name.casefold() for name in taken}  # some file systems do not distinguish capital letters
         while waiting:
             proposed = {key: next(names) for key, names in waiting.items()}
-            counts = Counter(proposed.values())
+            counts = Counter(name.casefold() for name in proposed.values())
             for key, name in proposed.items():
-                if counts[name] == 1 and name not in taken and is_free(name):
+                if counts[name.casefold()] == 1 and name.casefold() not in taken and is_free(name):
                     self._names[key] = name
-                    taken.add(name)
+                    taken.add(name.casefold())
                     del waiting[key]
-        self._write()
         return {source: self._names[key] for source, key in keys.items()}
 
     def _names_of(self, file: str) -> set[str]:
@@ -94,7 +94,7 @@ class ResultFolder:
         if file_name not in self._files and os.path.lexists(path):
             raise UserError(f"{path}: a file that is not of an earlier run; move it, or give another folder")
         self._files.add(file_name)
-        self._write()
+        self.save()
         return path
 
     def _read(self) -> Iterator[Mapping[str, str]]:
@@ -113,7 +113,8 @@ class ResultFolder:
                 raise UserError(f"{self._list}: {line[:60]!r} is no line of it; give another folder")
             yield contents
 
-    def _write(self) -> None:
+    def save(self) -> None:
+        """Write the list. Raises OSError."""
         lines: list[dict[str, str]] = [{"name": name, "source": source} for source, name in self._names.items()]
         lines += [{"file": name} for name in sorted(self._files)]
         write_file(self._list, "".join(f"{json.dumps(line)}\n" for line in lines))
