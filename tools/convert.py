@@ -14,7 +14,7 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from tqdm import tqdm
@@ -44,6 +44,8 @@ class Conversion:
         self.folder, self.out, self.copy = Folder(source), out, copy
         self.recognised: Recognised = recognise(self.folder, name)
         self.problems = Problems()
+        self.edit: Callable[[Entry, Path], Entry] | None = None
+        """Changes a training image's entry before it is written; it gets the image's file, too."""
         self._sources: dict[tuple[str, str], Path] = {}
 
     def run(self, to: str | None = None, *, replace: bool = False) -> dict[str, int]:
@@ -83,6 +85,7 @@ class Conversion:
                 raise UserError(f"{other} and {entry.name} would share the name {name}; rename one of them")
             self._sources[part, name] = self.folder.root / entry.name
             if part == PARTS[0]:
+                entry = self.edit(entry, self.folder.root / entry.name) if self.edit else entry
                 yield entry._replace(name=name, part=part)
             else:
                 test.append(entry._replace(name=name))

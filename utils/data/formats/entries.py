@@ -40,6 +40,8 @@ class Entry(NamedTuple):
     """"train" or "test" where the file says so."""
     broken: bool = False
     """Whether the file has words of the image, but none that can be read."""
+    scores: list[float | None] | None = None
+    """Of draft annotations, by a detector; readers leave them out."""
 
 
 class Shape(NamedTuple):

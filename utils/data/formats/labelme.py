@@ -105,9 +105,13 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
 
 
 def _shapes(entry: Entry, output: Output) -> Iterator[dict]:
-    """The label is the text; or ### for a don't-care, whose text (if any) is the description."""
+    """The label is the text; or ### for a don't-care, whose text (if any) is the description.
+
+    The score of a draft is in X-AnyLabeling's field `score`, which labelme keeps.
+    """
     texts = dont_care_texts(entry, output.problems)
-    for quad, ignored, text in zip(entry.quads, entry.ignored, texts, strict=True):
+    scores = entry.scores or [None] * len(texts)
+    for quad, ignored, text, score in zip(entry.quads, entry.ignored, texts, scores, strict=True):
         label = DONT_CARE if ignored else "text" if is_dont_care(text) else text
         yield {
             "label": label,
@@ -117,6 +121,7 @@ def _shapes(entry: Entry, output: Output) -> Iterator[dict]:
             "shape_type": "polygon",
             "flags": {},
             "mask": None,
+            **({} if score is None else {"score": score}),
         }
 
 
