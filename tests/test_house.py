@@ -29,6 +29,8 @@ ROOMS = (
     ("decode",),
     ("checkpoint",),
     ("base_detector", "detector"),
+    ("tracking",),
+    ("labelling",),
     ("evaluation",),
     ("training",),
     ("pruning",),
