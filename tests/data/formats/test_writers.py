@@ -135,7 +135,7 @@ def test_words_that_ultralytics_refuses_are_counted(tmp_path):
 def test_a_used_folder_is_refused(source, tmp_path, refuses):
     (tmp_path / "out").mkdir()
     convert(source, tmp_path / "out")
-    with pytest.raises(UserError, match="something at this path already"):
+    with pytest.raises(UserError, match="there is something in it already"):
         convert(source, tmp_path / "out")
     refuses("-m", "tools.convert", source, tmp_path / "new", "--to", "voc", parts=["--to", "voc"])
 
