@@ -128,7 +128,7 @@ def run_epochs(run: Run, loaders: Loaders, options: argparse.Namespace, stop: St
         row = epoch_row(run, validation)
         row |= {"images_per_second": images_per_second, "seconds": time.perf_counter() - start}
         finish_epoch(run, saver, log, row, validation)
-    written = [name for name in ("last.pt", "best.pt", RESULTS) if (options.save_dir / name).exists()]
+    written = [name for name in ("last.pt", "best.pt", "ema.pt", RESULTS) if (options.save_dir / name).exists()]
     run.ranks.print(f"{options.save_dir}: {', '.join(written)}")
 
 

@@ -3,10 +3,13 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
-from utils.runtime.files import atomic_file, link_or_copy
+from tests.conftest import ROOT
+from utils.runtime.files import atomic_file, link_or_copy, remove_unfinished
 
 
 def names(folder) -> list[str]:
@@ -74,3 +77,23 @@ def test_link_or_copy(tmp_path, monkeypatch, links):
     assert other.read_bytes() == b"content"
     assert path.samefile(other) == links
     assert names(tmp_path) == ["a.bin", "b.bin"]
+
+
+def test_files_of_killed_processes_are_removed_those_of_living_ones_stay(tmp_path):
+    code = (
+        "import pathlib, sys, time; from utils.runtime.files import atomic_file\n"
+        "with atomic_file(pathlib.Path(sys.argv[1])) as file:\n"
+        "    file.write(b'half'); file.flush(); print('writing', flush=True); time.sleep(600)"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.bin")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as killed:
+        assert killed.stdout.readline()
+        remove_unfinished(tmp_path)
+        assert len(names(tmp_path)) == 1  # it is still being written
+        killed.kill()
+    with atomic_file(tmp_path / "b.bin") as file:
+        file.write(b"new")
+        assert len(names(tmp_path)) == 2
+        remove_unfinished(tmp_path)
+        assert len(names(tmp_path)) == 1
+    assert names(tmp_path) == ["b.bin"]

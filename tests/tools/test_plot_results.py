@@ -1,7 +1,7 @@
 import cv2
 import pytest
 
-from utils.training.run_folder import append_row, ensure_row, set_aside
+from utils.training.run_folder import append_row, repair_results, set_aside
 
 
 def write_run(folder, epochs: int = 3) -> None:
@@ -39,8 +39,8 @@ def test_an_epoch_is_in_the_table_once(tmp_path):
     write_run(tmp_path / "one", 2)
     table = tmp_path / "one" / "results.csv"
     row = {"epoch": 2, "lr": 1e-3, "train_loss": 1, "train_iou": 0.5, "hmean": 0.2}
-    ensure_row(table, row)
-    ensure_row(table, row | {"epoch": 3})
+    repair_results(table, row)
+    repair_results(table, row | {"epoch": 3})
     assert [line.split(",")[0] for line in table.read_text().splitlines()] == ["epoch", "1", "2", "3"]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from utils.training.log import EpochLog
 from utils.training.progress import Progress
 from utils.training.resume import continue_from
 from utils.training.run import Run
+from utils.training.run_folder import append_row, repair_results
 from utils.training.saving import Saver
 from utils.training.step import StepSettings, StepSize, StepTotals, TrainingStep, seed_step
 from utils.training.summary import columns, epoch_row
@@ -188,3 +190,42 @@ def test_problems_are_reported_once(tmp_path, small_plan, capsys):
     assert "1 images unreadable, left out (e.g. a.jpg)" in capsys.readouterr().out
     log.report(run, problems)
     assert capsys.readouterr().out == ""
+
+
+class TestResultsTable:
+    ROWS: ClassVar = [{"epoch": epoch, "train_loss": epoch / 7, "hmean": ""} for epoch in (1, 2, 3)]
+
+    @pytest.fixture
+    def table(self, tmp_path):
+        for row in self.ROWS[:2]:
+            append_row(tmp_path / "results.csv", row)
+        return tmp_path / "results.csv"
+
+    def test_a_whole_table_is_not_touched(self, table):
+        before = table.stat()
+        repair_results(table, self.ROWS[1])
+        assert table.stat() == before
+
+    def test_a_missing_line_is_added_a_later_one_removed(self, table):
+        text = table.read_bytes()
+        append_row(table, self.ROWS[2])
+        whole = table.read_bytes()
+        repair_results(table, self.ROWS[1])
+        assert table.read_bytes() == text
+        repair_results(table, self.ROWS[2])
+        assert table.read_bytes() == whole
+
+    def test_torn_anywhere(self, table):
+        whole = table.read_bytes()
+        for size in range(len(whole)):
+            table.write_bytes(whole[:size])
+            repair_results(table, self.ROWS[1])
+            lines = table.read_bytes().splitlines(keepends=True)
+            assert lines[0] == whole.splitlines(keepends=True)[0]
+            assert lines[-1] == whole.splitlines(keepends=True)[-1]
+            assert len(lines) == 3 or size < whole.rindex(b"2,")
+
+    def test_an_empty_file_gets_a_header(self, tmp_path):
+        (tmp_path / "results.csv").touch()
+        append_row(tmp_path / "results.csv", self.ROWS[0])
+        assert (tmp_path / "results.csv").read_text().splitlines()[0] == "epoch,train_loss,hmean"

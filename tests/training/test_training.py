@@ -258,6 +258,14 @@ class TestLearning:
         assert not torch.equal(best["model"][name], last["model"][name])
         assert torch.equal(best["model"][name], last["ema"][f"module.{name}"])
 
+    def test_averaged_weights_have_a_file_without_a_validation(self, tmp_path, run_script, line):
+        assert "ema.pt" in run_script(*line, "--epoch", 1, "--ema", 0.5, "--save-dir", tmp_path).stdout
+        last = torch.load(tmp_path / "last.pt", weights_only=True)
+        network, _ = load_model(tmp_path / "ema.pt")
+        for name, tensor in network.state_dict().items():
+            assert torch.equal(tensor, last["ema"][f"module.{name}"])
+        assert not (tmp_path / "best.pt").exists()
+
     def test_frozen_batchnorms_stay_as_they_are(self, tmp_path, run_script, line, small_checkpoint):
         run_script(*line, "--epoch", 1, "--freeze-bn", "--clip-grad", 1, "--decay-weights-only", "--save-dir", tmp_path)
         before, after = (load_model(path)[0].state_dict() for path in (small_checkpoint, tmp_path / "last.pt"))

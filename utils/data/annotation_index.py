@@ -28,7 +28,7 @@ from utils.data.gt_mat import damage_as_user_error, file_name_of, marks_of_cell,
 from utils.data.mat_cells import Cell
 from utils.data.problems import Problems
 from utils.errors import UserError, printable
-from utils.runtime.files import atomic_file
+from utils.runtime.files import atomic_file, remove_unfinished
 
 try:
     import fcntl
@@ -185,6 +185,7 @@ def _build(file: Path, key: dict, paths: list[Path]) -> Path:
             if index.parent == file.parent:
                 _refuse_read_only(index.parent)
             index.parent.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(index.parent)
             with atomic_file(index) as handle:
                 _write(handle, file, key)
             return index

@@ -120,7 +120,7 @@ def add_schedule_options(group) -> None:
 
 def add_regularisation_options(group) -> None:
     """Add the options of averaged weights, distillation and sparsity."""
-    text = "keep a moving average of the weights; validation and best.pt use it"
+    text = "keep a moving average of the weights, ema.pt; validation and best.pt use it"
     option(group, "--ema DECAY", number(0, 1), None, text)
     text = "distillation: also learn to reproduce the maps and features of this trained network"
     option(group, "--teacher CKPT", nonempty_text, None, text)

@@ -4,6 +4,7 @@ A reader of a file sees the old one or the new one, never a part of it; nor does
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
@@ -16,6 +17,9 @@ from utils.errors import UserError
 _LONGEST_PREFIX = 50
 """Characters of a name that a temporary file's name repeats: file systems allow 255 bytes altogether."""
 
+_UNFINISHED = ".unfinished"
+"""How the names of temporary files end."""
+
 
 @contextlib.contextmanager
 def atomic_file(path: str | Path, sync: bool = True) -> Iterator[BinaryIO]:
@@ -26,12 +30,14 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[BinaryIO]:
     is unchanged. An `OSError` names `path`, not the temporary file. If `path` is a link, the link is replaced and its
     target stays.
 
+    The temporary file of a process that is killed stays; `remove_unfinished` removes it.
+
     sync: False for files that a rerun can write again; a power cut may then lose them.
     """
     path = Path(path)
-    temporary, prefix = None, temporary_prefix(path)
+    temporary, lock, prefix = None, None, temporary_prefix(path)
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix)
+        handle, lock, temporary = _make_locked(path.parent, prefix)
         with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
@@ -50,6 +56,27 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[BinaryIO]:
         if temporary is not None:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
+        if lock is not None:
+            os.close(lock)
+
+
+def _make_locked(folder: Path, prefix: str) -> tuple[int, int, str]:
+    """A new temporary file: its descriptor, a second one that holds a lock on it until it is closed, and its path."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=_UNFINISHED)
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.path.exists(name):
+            return handle, os.dup(handle), name
+        os.close(handle)  # `remove_unfinished` was faster than the lock
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove temporary files in a folder whose process was killed: those that no process holds the lock of."""
+    for path in folder.glob(f".*{_UNFINISHED}"):
+        with contextlib.suppress(OSError), open(path, "r+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
 
 
 def temporary_prefix(path: Path) -> str:
@@ -129,6 +156,7 @@ def link_or_copy(path: Path, other: Path) -> None:
             shutil.copyfileobj(source, file)
     else:
         os.replace(temporary, other)
+        _sync_folder(other.parent)
 
 
 def _umask() -> int:

@@ -17,7 +17,7 @@ def finish_epoch(run: Run, saver: Saver, log: EpochLog, row: Row, validation: Va
         progress.best_score = max(progress.best_score, validation.evaluation.hmean)
     loss = row["val_loss"] if validation else row["train_loss"]
     run.learner.schedule.after_epoch(float(loss))
-    progress.epoch += 1
+    progress.epoch, progress.last_row = progress.epoch + 1, row
     progress.start_epoch(run.ranks)
     if run.ranks.is_first:
         saver.save_epoch(run, row, is_best)

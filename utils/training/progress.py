@@ -21,6 +21,8 @@ class Progress:
     """Complete epochs."""
     best_score: float = -1.0
     """Best validation hmean."""
+    last_row: Mapping[str, object] | None = None
+    """The line of results.csv of the last complete epoch."""
     step: int = 0
     """Steps done in the current epoch; below, its images, their losses, and the number of skipped steps."""
     images: int = 0

@@ -7,7 +7,7 @@ from utils.checkpoint import load_model, restore_optimizer
 from utils.errors import UserError
 from utils.network.base import TextNetwork
 from utils.training.run import Run
-from utils.training.run_folder import RESULTS, ensure_row
+from utils.training.run_folder import RESULTS, repair_results
 
 
 class RunComplete(UserError):
@@ -40,8 +40,9 @@ def restore_run(run: Run, contents: Mapping, folder: Path) -> None:
     restore_scores(run, contents)
     run.progress.restore(contents["step"], contents["progress"], run.ranks)
     run.last_epoch = contents["arguments"]["last_epoch"]
+    run.progress.last_row = contents["metrics"]
     if run.ranks.is_first and contents["metrics"]:
-        ensure_row(folder / RESULTS, contents["metrics"])
+        repair_results(folder / RESULTS, contents["metrics"])
 
 
 def continue_from(run: Run, contents: Mapping, path: Path, given: Mapping[str, float]) -> None:

@@ -3,15 +3,17 @@
 import contextlib
 import csv
 import fcntl
+import io
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TextIO
 
 from utils.errors import UserError, printable
+from utils.runtime.files import append_line, remove_unfinished, write_file
 
 RESULTS = "results.csv"
-_RUN_FILES = ("last.pt", "best.pt", "epoch_*.pt", RESULTS, "skipped*.csv", "tensorboard")
+_RUN_FILES = ("last.pt", "best.pt", "ema.pt", "epoch_*.pt", RESULTS, "skipped*.csv", "tensorboard")
 _LOCK_SECONDS = 2.0
 
 
@@ -30,7 +32,8 @@ def locked(folder: Path) -> Iterator[None]:
                 cure = "wait for it or give another --save-dir"
                 raise UserError(f"{folder}: another run is writing there; {cure}")
             time.sleep(0.05)
-        for unfinished in folder.glob(".*.pt.*"):  # of a run that was killed while it saved
+        remove_unfinished(folder)
+        for unfinished in folder.glob(".*.pt.*"):  # of a run that was killed while it saved; also of the earlier code
             unfinished.unlink()
         yield
 
@@ -65,19 +68,33 @@ def set_aside(folder: Path, continued: str | Path | None = None) -> Path | None:
 
 
 def append_row(path: Path, row: Mapping[str, object]) -> None:
-    """Append a line to a CSV file; a new file gets a header."""
-    new = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row), extrasaction="ignore")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+    """Append a line to a CSV file; a new or empty file gets a header."""
+    is_new = not path.exists() or not path.stat().st_size
+    append_line(path, _format_rows(row, [row], header=is_new).removesuffix("\n"))
 
 
-def ensure_row(path: Path, row: Mapping[str, object]) -> None:
-    """Append an epoch's line unless the file has it: a run may be killed between checkpoint and table."""
-    if path.exists():
-        with open(path, newline="", encoding="utf-8") as file:
-            if any(line["epoch"] == str(row["epoch"]) for line in csv.DictReader(file)):
-                return
-    append_row(path, row)
+def repair_results(path: Path, row: Mapping[str, object]) -> None:
+    """Make a results.csv end with an epoch's line, the last one of a checkpoint.
+
+    A run may be killed between checkpoint and table, and a power cut may leave a part of a line, or an empty file:
+    lines that are not complete, and those of later epochs, which the resumed run repeats, are removed.
+    """
+    text = path.read_bytes().decode(errors="replace") if path.exists() else ""
+    lines = list(csv.reader(line for line in text.splitlines(keepends=True) if line.endswith("\n")))
+    columns = lines[0] if lines and "epoch" in lines[0] else list(row)
+    found: list[Mapping] = [dict(zip(columns, values, strict=True)) for values in lines if len(values) == len(columns)]
+    epoch = int(str(row["epoch"]))
+    kept = [line for line in found if line["epoch"].isdecimal() and int(line["epoch"]) < epoch]
+    same = [line for line in found if line["epoch"] == str(epoch)]
+    repaired = _format_rows(columns, [*kept, *(same[:1] or [row])], header=True)
+    if repaired.splitlines() != text.splitlines() or not text.endswith("\n"):
+        write_file(path, repaired)
+
+
+def _format_rows(columns: Iterable[str], rows: Iterable[Mapping[str, object]], header: bool) -> str:
+    file = io.StringIO(newline="")
+    writer = csv.DictWriter(file, list(columns), extrasaction="ignore")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()

@@ -1,4 +1,4 @@
-"""The checkpoints of a run: last.pt, epoch_N.pt and best.pt."""
+"""The checkpoints of a run: last.pt, epoch_N.pt, best.pt and ema.pt."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,7 +26,10 @@ class Saver:
         self._write(run, None, [], is_best=False)
 
     def save_epoch(self, run: Run, row: Mapping[str, object], is_best: bool) -> None:
-        """Write last.pt, epoch_N.pt and, of the best epoch, best.pt after an epoch; row: its line of results.csv."""
+        """Write last.pt, epoch_N.pt, of the best epoch best.pt, and the averaged weights, ema.pt, after an epoch.
+
+        row: its line of results.csv. With averaged weights, best.pt holds those.
+        """
         epoch = run.progress.epoch
         names = [f"epoch_{epoch}.pt"] if self.epoch_every and epoch % self.epoch_every == 0 else []
         self._write(run, row, names, is_best)
@@ -48,10 +51,12 @@ class Saver:
             "progress": progress.gathered,
             "best_score": progress.best_score,
             "arguments": self.arguments,
-            "metrics": row,
+            "metrics": row if row is not None else progress.last_row,
         }
-        if is_best and learner.ema:
-            save_checkpoint(self.folder / "best.pt", learner.model, weights=learner.ema.module, **contents)
+        if learner.ema and row is not None:
+            average = self.folder / "ema.pt"
+            save_checkpoint(average, learner.model, weights=learner.ema.module, **contents)
+            save_again(average, *([self.folder / "best.pt"] if is_best else []))
         elif is_best:
             names = [*names, "best.pt"]
         # last.pt is written last: a run that is killed in between repeats the end of the epoch with the same numbers
