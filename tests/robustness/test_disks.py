@@ -11,17 +11,19 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from tests.conftest import ROOT
 from tests.helpers import box, cell, write_mat, write_picture
 from utils.data.images import read_image
 from utils.data.video import VideoReader, VideoWriter
-from utils.errors import UserError
-from utils.runtime.files import append_line, copy_file, write_file
+from utils.runtime.files import append_line, copy_file, umask, write_file
+from utils.runtime.results import ResultFolder
 
 PAGE = 4096
 """Bytes that a tmpfs gives out at once."""
@@ -158,12 +160,25 @@ class TestFunctions:
         with VideoReader(tmp_path / "a.mp4") as reader:
             assert len(list(reader)) == 3
 
-    def test_a_video_in_a_folder_that_is_not_there(self, tmp_path):
-        with (
-            pytest.raises((UserError, OSError), match=r"a\.mp4|none"),
-            VideoWriter(tmp_path / "none" / "a.mp4", 25) as writer,
-        ):
+    def test_what_a_killed_process_left_is_removed(self, tmp_path):
+        line = (
+            "import os; import numpy as np; from pathlib import Path; from utils.data.video import VideoWriter; "
+            f"writer = VideoWriter(Path({str(tmp_path / 'a.mp4')!r}), 25); "
+            "[writer.write(np.zeros((48, 64, 3), np.uint8)) for _ in range(3)]; os.kill(os.getpid(), 9)"
+        )
+        subprocess.run([sys.executable, "-c", line], cwd=ROOT, capture_output=True)
+        assert [path.suffix for path in tmp_path.iterdir()] == [".mp4"]
+        with VideoWriter(tmp_path / "b.mp4", 25) as writer:
             writer.write(np.zeros((48, 64, 3), np.uint8))
+            ResultFolder(tmp_path, "test")
+        assert [path.name for path in tmp_path.iterdir()] == ["b.mp4"]
+        assert (tmp_path / "b.mp4").stat().st_mode & 0o777 == 0o666 & ~umask()
+
+    def test_a_video_in_a_folder_that_is_not_there(self, tmp_path):
+        path = tmp_path / "none" / "a.mp4"
+        with pytest.raises(FileNotFoundError) as caught, VideoWriter(path, 25) as writer:
+            writer.write(np.zeros((48, 64, 3), np.uint8))
+        assert caught.value.filename == str(path)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from utils.errors import UserError
-from utils.runtime.files import temporary_prefix
+from utils.runtime.files import make_locked, temporary_prefix, umask
 
 _LONGEST_GAP = 60.0
 """Seconds without a frame that a written video shows as such; a longer gap is shortened."""
@@ -31,7 +31,8 @@ class VideoWriter:
 
     def __init__(self, path: Path, rate: float):
         self.path, self.rate = path, rate
-        self._temporary = path.with_name(f"{temporary_prefix(path)}{os.getpid()}.mp4")
+        self._temporary = path  # another file from the first frame on
+        self._lock: int | None = None
         self._writer: cv2.VideoWriter | None = None
         self._picture: np.ndarray | None = None
         self._position = -1
@@ -75,6 +76,13 @@ class VideoWriter:
                     raise full
 
     def _open(self, width: int, height: int) -> None:
+        try:
+            handle, self._lock, name = make_locked(self.path.parent, temporary_prefix(self.path), ".mp4")
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
+        os.close(handle)
+        self._temporary = Path(name)
         code = cv2.VideoWriter.fourcc(*"mp4v")
         self._writer = cv2.VideoWriter(str(self._temporary), code, self.rate, (width, height))
         if not self._writer.isOpened():
@@ -99,7 +107,9 @@ class VideoWriter:
         full = full or _disk_full(self.path)  # before the file is removed, which makes room
         self._writer.release()
         if _holds(self._temporary, self._written):
+            os.chmod(self._temporary, 0o666 & ~umask())
             os.replace(self._temporary, self.path)
+            self._unlock()
             return
         full = full or _disk_full(self.path)
         self._remove()
@@ -109,6 +119,12 @@ class VideoWriter:
 
     def _remove(self) -> None:
         self._temporary.unlink(missing_ok=True)
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
 
 def _disk_full(path: Path) -> OSError | None:

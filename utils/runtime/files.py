@@ -18,7 +18,7 @@ _LONGEST_PREFIX = 50
 """Characters of a name that a temporary file's name repeats: file systems allow 255 bytes altogether."""
 
 _UNFINISHED = ".unfinished"
-"""How the names of temporary files end."""
+"""How the names of temporary files end, but for a suffix that their writer needs."""
 
 
 @contextlib.contextmanager
@@ -37,13 +37,13 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[BinaryIO]:
     path = Path(path)
     temporary, lock, prefix = None, None, temporary_prefix(path)
     try:
-        handle, lock, temporary = _make_locked(path.parent, prefix)
+        handle, lock, temporary = make_locked(path.parent, prefix)
         with os.fdopen(handle, "w+b") as file:
             yield file
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
+        os.chmod(temporary, 0o666 & ~umask())
         os.replace(temporary, path)
         temporary = None
         if sync:
@@ -60,10 +60,10 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[BinaryIO]:
             os.close(lock)
 
 
-def _make_locked(folder: Path, prefix: str) -> tuple[int, int, str]:
+def make_locked(folder: Path, prefix: str, suffix: str = "") -> tuple[int, int, str]:
     """A new temporary file: its descriptor, a second one that holds a lock on it until it is closed, and its path."""
     while True:
-        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=_UNFINISHED)
+        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=f"{_UNFINISHED}{suffix}")
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.path.exists(name):
@@ -73,7 +73,7 @@ def _make_locked(folder: Path, prefix: str) -> tuple[int, int, str]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove temporary files in a folder whose process was killed: those that no process holds the lock of."""
-    for path in folder.glob(f".*{_UNFINISHED}"):
+    for path in folder.glob(f".*{_UNFINISHED}*"):
         with contextlib.suppress(OSError), open(path, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
@@ -159,7 +159,7 @@ def link_or_copy(path: Path, other: Path) -> None:
         _sync_folder(other.parent)
 
 
-def _umask() -> int:
+def umask() -> int:
     """Permission bits that new files of this process do not get."""
     mask = os.umask(0)
     os.umask(mask)

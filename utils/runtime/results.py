@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.runtime.files import write_file
+from utils.runtime.files import remove_unfinished, write_file
 
 LONGEST_NAME = 180
 """Bytes; a longer name is cut and gets a digest, so that prefixes, suffixes and temporary files have room."""
@@ -44,6 +44,7 @@ class ResultFolder:
         self._names: dict[str, str] = {}
         self._files: set[str] = set()
         folder.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(folder)
         for line in self._read():
             if "name" in line and "source" in line:
                 self._names[line["source"]] = line["name"]
