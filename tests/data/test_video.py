@@ -230,7 +230,7 @@ class TestStreams:
         address = server.address("/file?token=secret").replace("//", "//user:word@")
         process = run_script(*line, "--format", "jsonl", "--reconnect", 1, "--wait", 5, address)
         assert "in 4 frames" in process.stdout
-        names = {path.name for path in (tmp_path / "out").iterdir()}
+        names = {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")}
         assert names == {"detections.jsonl", f"det_127.0.0.1_{server.port}_file.mp4"}
         lines = (tmp_path / "out" / "detections.jsonl").read_text()
         assert len(lines.splitlines()) == 4

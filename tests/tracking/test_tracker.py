@@ -90,6 +90,18 @@ def test_a_cut_ends_all_words(wall):
     assert tracker.words() == []
 
 
+def test_another_word_at_a_lost_words_place_is_another_word(wall):
+    tracker, words = WordTracker(), np.flatnonzero(visible(wall, 0))
+    tracker.advance(frame(wall, 0))
+    first = tracker.update(truth(wall, 0)[words], np.full(len(words), 0.9))
+    tracker.advance(np.full((HEIGHT, WIDTH, 3), 90, np.uint8))
+    tracker.advance(frame(wall, 2))
+    assert tracker.update(truth(wall, 2)[words], np.full(len(words), 0.9)) == first
+    tracker.advance(cv2.flip(frame(wall, 3), -1))
+    places = np.array([word.quad for word in tracker.words()])
+    assert not set(tracker.update(places, np.full(len(places), 0.9))) & set(first)
+
+
 def test_detections_keep_their_numbers_and_are_averaged(wall):
     rng, tracker = np.random.default_rng(1), WordTracker()
     words = np.flatnonzero(visible(wall, 0))

@@ -127,8 +127,9 @@ class WordTracker:
         """Join the current frame's detections (K, 4, 2), (K,) with the words; the track of each (K)."""
         numbers = [-1] * len(quads)
         for index, detection in match_quads(self._visible_quads(), np.asarray(quads, np.float64)):
-            self._join(self._tracks[index], quads[detection], float(scores[detection]))
-            numbers[detection] = self._tracks[index].number
+            if self._is_same(self._tracks[index], quads[detection]):
+                self._join(self._tracks[index], quads[detection], float(scores[detection]))
+                numbers[detection] = self._tracks[index].number
         for detection, number in enumerate(numbers):
             if number < 0:
                 numbers[detection] = self._begin(quads[detection], [float(scores[detection])], pinned=False)
@@ -178,6 +179,14 @@ class WordTracker:
                     track.missing = 0
                     followed.add(track.number)
         return followed
+
+    def _is_same(self, track: _Track, quad: np.ndarray) -> bool:
+        """Whether a detection in the word's place is the word: where the place is a guess, its pixels decide."""
+        assert self._picture
+        if not track.missing:
+            return True
+        pixels = self._picture.patch(same_corners(quad, track.quad))
+        return float((track.patch * pixels).sum()) >= LEAST_LIKENESS
 
     def _join(self, track: _Track, quad: np.ndarray, score: float) -> None:
         """A detection belongs to the word: it corrects the word's corners, unless they were given by hand."""
