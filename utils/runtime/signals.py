@@ -27,8 +27,9 @@ class Stopped(Exception):
 class StopRequest:
     """Within `with`, the first of `STOP_SIGNALS` sets `requested`; a second Ctrl-C, a second later, interrupts at once.
 
-    at_once: while it is true, a request raises `Stopped` where it arrives (Ctrl-C: KeyboardInterrupt), as there is no
-    work yet to finish. Signals that are ignored, as SIGHUP is under `nohup`, stay ignored.
+    at_once: while it is true, a request raises SystemExit with `EXIT_STOPPED` where it arrives (Ctrl-C:
+    KeyboardInterrupt), as there is no work yet to finish. Signals that are ignored, as SIGHUP is under `nohup`, stay
+    ignored.
     """
 
     def __init__(self, *, at_once: bool = False):
@@ -52,7 +53,7 @@ class StopRequest:
         if not self.requested:
             self.requested, self._since = True, now
             if self.at_once:
-                raise Stopped
+                raise SystemExit(EXIT_STOPPED)
 
 
 def _leave_terminal() -> None:

@@ -13,12 +13,13 @@ from utils.training.run import Run
 
 @contextlib.contextmanager
 def stoppable_start(ranks: Ranks) -> Iterator[None]:
-    """Exit with code 75 if a stop is requested while the block prepares a run."""
+    """Say what to do if a stop is requested while the block prepares a run."""
     try:
         yield
-    except Stopped:
-        ranks.print("stopped before the first step; start it again with the same line")
-        sys.exit(EXIT_STOPPED)
+    except SystemExit as end:
+        if end.code == EXIT_STOPPED:
+            ranks.print("stopped before the first step; start it again with the same line")
+        raise
 
 
 @contextlib.contextmanager
