@@ -17,6 +17,7 @@ From Python:
     quads, scores = load_detector("best.pt").detect("street.jpg")
 """
 
+import utils.runtime.openmp  # noqa: F401  # isort: skip  (PyTorch reads its setting when it is loaded)
 import argparse
 import contextlib
 import glob

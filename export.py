@@ -10,6 +10,7 @@ at three sizes and compared with the checkpoint: a file whose distances differ b
 int8 file is made from a float one that passed. requirements-extra.txt lists the packages for export.
 """
 
+import utils.runtime.openmp  # noqa: F401  # isort: skip  (PyTorch reads its setting when it is loaded)
 import argparse
 import hashlib
 import tempfile

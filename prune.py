@@ -13,6 +13,7 @@ The folder --save-dir receives pruned.pt (with the optimizer's state of the kept
 The same from Python: `utils.pruning.prune_network`.
 """
 
+import utils.runtime.openmp  # noqa: F401  # isort: skip  (PyTorch reads its setting when it is loaded)
 import itertools
 import sys
 from collections.abc import Mapping
@@ -56,7 +57,7 @@ def main(request: Request) -> None:
     if request.action == "show_groups":
         show_groups(request.checkpoint)
         return
-    choose_device(0)
+    choose_device(0, threads=request.threads)
     model, contents = load_model(request.checkpoint)
     batches, accuracy = read_frames(request.frames), Accuracy(request.accuracy)
     results = ResultFolder(request.folder, "prune")

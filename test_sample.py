@@ -11,6 +11,7 @@ the time of each stage. Writes to --output-dir, in place of an earlier report: i
 the worst frames first; res_*.txt in ICDAR's format; metrics.json.
 """
 
+import utils.runtime.openmp  # noqa: F401  # isort: skip  (PyTorch reads its setting when it is loaded)
 import argparse
 import json
 from pathlib import Path
@@ -74,7 +75,7 @@ def main(args: argparse.Namespace) -> None:
         raise UserError(f"--ngpus {args.ngpus}: one network is measured on one device; give --ngpus 1 or 0")
     folders = sample_folders(args.test_folder_sample, args.format)
     refuse_overlap([args.output_dir], [folder.path for folder in folders], inside=False)
-    device = choose_device(args.ngpus)
+    device = choose_device(args.ngpus, threads=args.threads)
     torch.manual_seed(0)  # the loss draws its easy negatives at random
     network, detector = open_network(args, device)
     detector.reading = read_options(args)
@@ -143,7 +144,7 @@ def open_network(args: argparse.Namespace, device: torch.device) -> tuple[TextNe
     network, _ = load_model(args.pretrain_model)
     check_pruned(args.pretrain_model, network, args.prune)
     detector = Detector(network.to(device), device=device, **options)
-    detector.runs_on = describe_device(device, args.ngpus)
+    detector.runs_on = describe_device(device, args.ngpus, args.threads)
     return network, detector
 
 

@@ -13,6 +13,7 @@ hmean, with --val), results.csv. After SIGTERM, SIGHUP, SIGUSR1 or Ctrl-C it fin
 code 75; --resume continues from there with the same numbers as a run that was never stopped.
 """
 
+import utils.runtime.openmp  # noqa: F401  # isort: skip  (PyTorch reads its setting when it is loaded)
 import argparse
 import contextlib
 import sys
@@ -123,8 +124,7 @@ def run_epochs(run: Run, loaders: Loaders, options: argparse.Namespace, stop: St
         if loaders.validation:
             if run.ranks.is_first:
                 saver.save(run)  # a validation that is stopped costs no training
-            settings = ValidationSettings(thresholds, ranks=run.ranks)
-            validation = validate_run(run, loaders.validation, settings, stop)
+            validation = validate_run(run, loaders.validation, ValidationSettings(thresholds, ranks=run.ranks), stop)
         row = epoch_row(run, validation)
         row |= {"images_per_second": images_per_second, "seconds": time.perf_counter() - start}
         finish_epoch(run, saver, log, row, validation)
@@ -191,7 +191,7 @@ def begin(options: argparse.Namespace) -> Start:
 
 
 def prepare_machine(options: argparse.Namespace, ranks: Ranks) -> Machine:
-    device = choose_device(options.ngpus, ranks)
+    device = choose_device(options.ngpus, ranks, options.threads)
     if device.type == "cpu":
         keep_freed_memory()
     if options.deterministic:
@@ -236,7 +236,9 @@ def describe_data(options: argparse.Namespace, loaders: Loaders) -> RunDescripti
     train_sampler, *others = loaders.samplers
     drawn = [(len(sampler) * sampler.world, len(sampler.dataset)) for sampler in others]
     images = len(train_sampler), len(train_sampler.dataset), train_sampler.dataset.count_words()
-    return RunDescription(options.ngpus, options.crop, options.teacher, *images, drawn[0] if drawn else None)
+    return RunDescription(
+        options.ngpus, options.threads, options.crop, options.teacher, *images, drawn[0] if drawn else None
+    )
 
 
 def start() -> None:

@@ -260,7 +260,6 @@ def test_a_closed_pipe_ends_the_script_without_a_traceback():
         (["--", "--epoch", 1], ["--steps"]),
         (["--steps", 2, "--", "--train-folder-sample", "x", "--prune"], ["--prune"]),
         (["--steps", 2, "--", "--epoch", 0], ["--epoch"]),
-        (["--threads", 1], ["--threads", "--target-latency"]),
         (["--val-short-side", 96], ["--val-short-side", "--test-folder-sample"]),
         (["--seed", 1], ["--seed", "random"]),
     ],

@@ -58,11 +58,11 @@ def _load_checkpoint(path: str | Path, ngpus: int | None, threads: int | None, o
     from utils.detector import load_detector as load_checkpoint
     from utils.runtime.device import choose_device, describe_device
 
-    device = None if ngpus is None else choose_device(ngpus)
+    device = None if ngpus is None else choose_device(ngpus, threads=threads)
     if threads:
         torch.set_num_threads(threads)
     if device is None:
         return load_checkpoint(path, **options)
     detector = load_checkpoint(path, device=device, **options)
-    detector.runs_on = describe_device(device, ngpus or 0)
+    detector.runs_on = describe_device(device, ngpus or 0, threads)
     return detector

@@ -15,7 +15,7 @@ import numpy as np
 from utils.deploy.file_info import FORMATS, INPUT, OUTPUTS, ExportedInfo
 from utils.errors import UserError
 from utils.maps import Prediction
-from utils.runtime.cores import available_cores
+from utils.runtime.cores import choose_threads
 from utils.runtime.optional import import_optional
 
 Run = Callable[[np.ndarray], Prediction]
@@ -51,7 +51,7 @@ def open_engine(path: Path, info: ExportedInfo, settings: EngineSettings) -> Eng
     backend = settings.backend or able[0]
     if backend not in able:
         raise UserError(f"{path}: the backend {backend} does not read {file_format} files; choose {' or '.join(able)}")
-    return BACKENDS[backend][1](path, info, settings.threads or available_cores())
+    return BACKENDS[backend][1](path, info, choose_threads(settings.threads).number)
 
 
 def _open_onnxruntime(path: Path, info: ExportedInfo, threads: int) -> Engine:

@@ -32,7 +32,6 @@ def add_detecting_options(parser: Parser) -> None:
     add_reading_options(parser.add_argument_group("pictures"))
     machine = parser.add_argument_group("machine")
     add_backend_option(machine)
-    option(machine, "--threads N", whole_number(1), None, "threads on the CPU (default: one per core)")
     add_machine_options(machine, workers=False)
 
 

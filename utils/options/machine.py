@@ -25,3 +25,7 @@ def add_machine_options(group, *, workers: bool = True) -> None:
     if workers:
         text = "worker processes that read data (default: 1 on the CPU, else one for each core, at most 8)"
         option(group, "--num-workers N", whole_number(0, MOST_WORKERS), None, text)
+    text = (
+        "threads on the CPU (default: OMP_NUM_THREADS, else one for each core of the affinity mask and the CPU quota)"
+    )
+    option(group, "--threads N", whole_number(1), None, text)

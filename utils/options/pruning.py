@@ -55,7 +55,7 @@ def _add_target_options(group) -> None:
 def _add_measure_options(group) -> None:
     text = "height and width of the input that MACs and times are counted for"
     option(group, "--size H W", whole_number(32, MOST_SIDE), SIZE, text)
-    option(group, "--threads N", whole_number(1), None, "threads of --target-latency (default: all cores)")
+    option(group, "--threads N", whole_number(1), None, "threads on the CPU (default: as train_sample.py)")
     text = "prune in this many steps; between them, fine-tune with the training options after a bare --"
     option(group, "--steps K", whole_number(1), 1, text)
 
@@ -129,9 +129,7 @@ def _check_action(parser: Parser, args: argparse.Namespace, given: set[str]) -> 
         names = ("criterion", "reconstruct", "recalibrate", "train_folder_syn", "train_folder_sample", "seed")
         _refuse(parser, given, names, "has no effect with --zeroed, which removes constant channels only")
     if args.analyse:
-        _refuse(parser, given, ("chart", "threads", "size"), "has no effect with --analyse")
-    if "target_latency" not in given:
-        _refuse(parser, given, ("threads",), "has no effect without --target-latency")
+        _refuse(parser, given, ("chart", "size"), "has no effect with --analyse")
 
 
 def _check_training_line(parser: Parser, steps: int, line: list[str]) -> None:

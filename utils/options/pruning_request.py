@@ -69,6 +69,11 @@ class Request:
     """All values of the command line, by name."""
 
     @property
+    def threads(self) -> int | None:
+        """Of --threads."""
+        return self.arguments["threads"]
+
+    @property
     def steps(self) -> int:
         """The number of prunings."""
         return self.arguments["steps"]

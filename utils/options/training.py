@@ -22,7 +22,7 @@ from utils.training.step import StepSettings, StepSize
 
 PATIENCE, WARMUP_STEPS = LearnerSettings.patience, LearnerSettings.warmup_steps
 
-KEPT_ON_RESUME = ("save_dir", "resume", "auto_resume", "ngpus", "num_workers")
+KEPT_ON_RESUME = ("save_dir", "resume", "auto_resume", "ngpus", "num_workers", "threads")
 """Options that --resume takes from its own command line; all others come from the run that it resumes."""
 
 NEEDS = (
@@ -250,6 +250,7 @@ def resume_line(options: argparse.Namespace) -> str:
     words = ["python3", "train_sample.py", "--save-dir", str(options.save_dir), "--resume"]
     words += [] if options.ngpus == 1 else ["--ngpus", str(options.ngpus)]
     words += [] if options.num_workers is None else ["--num-workers", str(options.num_workers)]
+    words += [] if options.threads is None else ["--threads", str(options.threads)]
     return shlex.join(words)
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 
 from utils.errors import UserError
-from utils.runtime.cores import available_cores
+from utils.runtime.cores import available_cores, choose_threads
 from utils.runtime.distributed import ALONE, Ranks
 
 
@@ -18,10 +18,11 @@ class Machine(NamedTuple):
     ranks: Ranks = ALONE
 
 
-def choose_device(ngpus: int, ranks: Ranks = ALONE) -> torch.device:
+def choose_device(ngpus: int, ranks: Ranks = ALONE, threads: int | None = None) -> torch.device:
     """This process's GPU if one is asked for and available, else the CPU with its share of the cores as threads.
 
-    ngpus: of --ngpus; 0 for the CPU. Raises `UserError` for more processes than the CPU has cores.
+    ngpus: of --ngpus; 0 for the CPU. threads: of --threads, see `choose_threads`.
+    Raises `UserError` for more processes than the CPU has cores.
     """
     if not torch.cuda.is_available() and ranks.local_world > max(available_cores(), 2):
         raise UserError(
@@ -31,16 +32,17 @@ def choose_device(ngpus: int, ranks: Ranks = ALONE) -> torch.device:
         device = torch.device("cuda", ranks.local_rank)
         torch.cuda.set_device(device)
         return device
-    torch.set_num_threads(max(1, available_cores() // ranks.local_world))
+    torch.set_num_threads(choose_threads(threads, ranks.local_world).number)
     return torch.device("cpu")
 
 
-def describe_device(device: torch.device, ngpus: int) -> str:
-    """The device in words, for the header of a run; on the CPU with the reason and the number of threads."""
+def describe_device(device: torch.device, ngpus: int, threads: int | None = None, ranks: Ranks = ALONE) -> str:
+    """The device in words, for the header of a run; on the CPU with the number of threads; each with its reason."""
     if device.type == "cuda":
         return f"GPU ({torch.cuda.get_device_name(device)})"
     why = "as asked by --ngpus 0" if ngpus == 0 else "no GPU found"
-    return f"CPU ({why}), {torch.get_num_threads()} threads"
+    chosen = choose_threads(threads, ranks.local_world)
+    return f"CPU ({why}), {torch.get_num_threads()} threads ({chosen.reason})"
 
 
 def cpu_multiplies_bf16() -> bool:

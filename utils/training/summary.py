@@ -20,6 +20,8 @@ class RunDescription(NamedTuple):
     """What the header says beside what the run itself contains."""
 
     ngpus: int
+    threads: int | None
+    """Of --threads."""
     crop: int
     teacher: str | None
     images: int
@@ -63,8 +65,9 @@ def describe_run(run: Run, about: RunDescription) -> str:
     processes = f", {size.processes} processes" if size.processes > 1 else ""
     kind = "of a channel plan" if learner.model.pruned else "original"
     drawn = about.images * size.processes
+    device = describe_device(learner.machine.device, about.ngpus, about.threads, run.ranks)
     lines = [
-        f"device      {describe_device(learner.machine.device, about.ngpus)}{processes}, {precision}",
+        f"device      {device}{processes}, {precision}",
         f"network     {kind}, {describe_cost(learner.model, crop, crop)}",
         f"training    {drawn} of {about.dataset_images} images an epoch, {crop}x{crop} crops",
         "            of all images {:,} words count, {:,} are don't-care".format(*about.words),
