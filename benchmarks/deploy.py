@@ -168,8 +168,9 @@ def serve(pipe: Connection, contender: Contender, threads: int) -> None:
     """A worker process: for each size that it receives, it sends the median milliseconds of a turn."""
     try:
         run = open_network(contender, threads)
-    except UserError as error:
-        pipe.send(str(error))
+    except Exception as error:  # each package has its own exceptions
+        text = str(error).strip() or type(error).__name__
+        pipe.send(f"{contender.path}: {contender.engine} cannot load it ({text.splitlines()[0]})")
         return
     pipe.send(None)
     rng, warm = np.random.default_rng(0), set()

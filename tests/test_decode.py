@@ -94,6 +94,18 @@ def test_padding_contains_no_text():
     assert torch.isfinite(maps.confidence).all()
 
 
+def test_arrays_give_the_words_of_tensors():
+    """An exported network's maps are NumPy arrays."""
+    maps = noisy_prediction([encode(words_in_a_grid(4, (200, 40), 1), 192, 640)], noise=1)
+    arrays = Prediction(*(each.numpy() for each in maps))
+    for sizes in ([(192, 640)], [(120, 333)]):
+        (quads, scores), (expected, expected_scores) = (decode(hide_padding(each, sizes))[0] for each in (arrays, maps))
+        assert len(quads) > 1
+        assert np.array_equal(quads, expected)
+        assert np.array_equal(scores, expected_scores)
+    assert np.isfinite(arrays.confidence).all()
+
+
 class TestAgainstThePlainVersion:
     """`benchmarks.plain_decode`: loops over cells, a shapely polygon for every pair."""
 
