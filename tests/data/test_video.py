@@ -234,7 +234,8 @@ class TestStreams:
         assert names == {"detections.jsonl", f"det_127.0.0.1_{server.port}_file.mp4"}
         lines = (tmp_path / "out" / "detections.jsonl").read_text()
         assert len(lines.splitlines()) == 4
-        assert "secret" not in lines + process.stdout
+        lists = "".join(path.read_text() for path in (tmp_path / "out").glob(".*.results"))
+        assert "secret" not in lines + lists + process.stdout
         assert "word@" not in lines + process.stdout
 
     def test_an_address_without_a_server(self, tmp_path, refuses, small_checkpoint):
