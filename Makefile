@@ -1,6 +1,7 @@
 # make demo   the whole pipeline on data that it renders itself
 # make test   the tests
 # make test-deploy   detection in an environment that has the packages of requirements-deploy.txt alone
+# make test-gpu   the tests that need a GPU
 # make lint   ruff and mypy
 # Each installs what it needs in .venv.
 
@@ -72,6 +73,9 @@ test-deploy: $(VENV)/installed-extra $(DEPLOY)/installed
 	$(DEPLOY)/bin/python -c "import importlib.util as find; assert not find.find_spec('torch')"
 	test -s $(DEPLOY)/out/res_detections.txt
 	du -sm $(DEPLOY)
+
+test-gpu: $(VENV)/installed-dev
+	$(RUN) -m pytest -m gpu -rs tests/gpu
 
 lint: $(VENV)/installed-dev
 	$(RUN) -m ruff check .

@@ -1,11 +1,11 @@
 """Worker processes that read data: they end with their parent and leave signals to it; the loss of one is an error."""
 
-import atexit
 import contextlib
 import ctypes
 import multiprocessing
 import multiprocessing.connection
 import multiprocessing.queues
+import multiprocessing.util
 import os
 import signal
 import sys
@@ -95,7 +95,7 @@ class WorkerGuard:
                 before(*arguments)
 
         signal.signal(signal.SIGCHLD, note)  # replaces PyTorch's, which raises in the middle of a step
-        atexit.register(self.end)
+        multiprocessing.util.Finalize(None, self.end, exitpriority=100)  # at exit; unlike atexit, in children, too
 
     def wait(self, call: Callable[[], T]) -> T:
         """Return call(), which waits for the workers. Raises `WorkerLost`."""
