@@ -11,7 +11,7 @@ from PIL import Image
 
 from detect import expand_inputs, load_detector
 from tests.conftest import ROOT
-from utils.base_detector import to_frame, words_in_frames
+from utils.base_detector import BaseDetector, to_frame, words_in_frames
 from utils.checkpoint import load_model
 from utils.data.annotations import read_words
 from utils.data.augmentation import WholeFrame
@@ -27,7 +27,7 @@ from utils.network.inference import for_inference
 
 
 @pytest.fixture(scope="module")
-def detector(small_checkpoint) -> Detector:
+def detector(small_checkpoint) -> BaseDetector:
     return load_detector(small_checkpoint, short_side=96, score_threshold=0.05)
 
 

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -42,7 +43,7 @@ def start() -> Iterator:
 
     def begin(*line: object) -> subprocess.Popen:
         command = [sys.executable, *map(str, line)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         processes.append(subprocess.Popen(command, cwd=ROOT, text=True, start_new_session=True, **pipes))
         return processes[-1]
 
