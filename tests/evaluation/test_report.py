@@ -111,8 +111,17 @@ def test_a_stopped_validation_raises_and_restores_the_training_mode(loader, smal
             validate(network, loader, Criterion(), settings, stop)
     assert network.training
     several = settings._replace(ranks=TwoProcesses(world=2))
-    assert validate(network, loader, Criterion(), several, stop).evaluation.words > 0  # several processes go on
+    with pytest.raises(Stopped):
+        validate(network, loader, Criterion(), several, stop)
     assert network.training
+
+
+def test_a_stop_in_another_process_stops_the_validation(loader, small_checkpoint):
+    network, _ = load_model(small_checkpoint)
+    several = ValidationSettings(Thresholds(), ranks=TwoProcesses(world=2))
+    assert validate(network, loader, Criterion(), several).evaluation.words > 0
+    with pytest.raises(Stopped):
+        validate(network, loader, Criterion(), several._replace(ranks=OtherIsStopped(world=2)))
 
 
 class TwoProcesses(Ranks):
@@ -120,6 +129,11 @@ class TwoProcesses(Ranks):
 
     def sum(self, values: list[float]) -> list[float]:
         return values
+
+
+class OtherIsStopped(TwoProcesses):
+    def sum(self, values: list[float]) -> list[float]:
+        return [value + (place == 0) for place, value in enumerate(values)]
 
 
 def test_validation_without_a_readable_image_is_an_error(small_checkpoint):
