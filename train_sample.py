@@ -13,7 +13,7 @@ hmean, with --val), results.csv. After SIGTERM, SIGHUP, SIGUSR1 or Ctrl-C it fin
 code 75; --resume continues from there with the same numbers as a run that was never stopped.
 """
 
-import utils.runtime.openmp  # noqa: F401  # isort: skip  (PyTorch reads its setting when it is loaded)
+import utils.runtime.openmp_training  # noqa: F401  # isort: skip  (PyTorch reads it when it is loaded)
 import argparse
 import contextlib
 import sys

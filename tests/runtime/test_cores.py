@@ -68,7 +68,7 @@ class TestThreads:
 
 @pytest.mark.parametrize(
     ("environment", "expected"),
-    [({}, "10000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
+    [({}, "5000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")],
 )
 def test_spinning_is_limited_unless_the_user_has_chosen(environment, expected):
     code = "import sys, os, utils.runtime.openmp; print(os.environ.get('GOMP_SPINCOUNT'), 'torch' in sys.modules)"
@@ -77,6 +77,13 @@ def test_spinning_is_limited_unless_the_user_has_chosen(environment, expected):
         [sys.executable, "-c", code], cwd=ROOT, env=clean | environment, capture_output=True, text=True
     )
     assert done.stdout.split() == [expected, "False"], done.stderr
+
+
+def test_training_spins_longer():
+    code = "import os; import utils.runtime.openmp_training; print(os.environ['GOMP_SPINCOUNT'])"
+    clean = {name: value for name, value in os.environ.items() if name not in {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}}
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=clean, capture_output=True, text=True)
+    assert done.stdout.strip() == "10000", done.stderr
 
 
 def test_scripts_limit_it_before_they_load_pytorch():
