@@ -1,8 +1,8 @@
 """How long OpenMP's threads, which are PyTorch's on the CPU, spin while they wait for each other.
 
-By default they wait in a loop of 300,000 turns before they sleep. Two processes with a thread on each core then stop each
-other: each waits for threads that the other one's spinning keeps from their core. `benchmarks/threads.py` measures the
-choices; docs/training.md has the figures.
+By default they wait in a loop of 300,000 turns before they sleep. Two processes with a thread on each core then stop
+each other: each waits for threads that the other one's spinning keeps from their core. `benchmarks/threads.py` measures
+the choices; docs/training.md has the figures.
 """
 
 import os
