@@ -51,7 +51,8 @@ _TURNED_HERE = {"PNG", "WebP", "AVIF"}
 _STRIP_PIXELS = 1 << 20
 
 if "OPENCV_LOG_LEVEL" not in os.environ:  # what is damaged is counted here, not reported by OpenCV line by line
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV 4.8 has one of these names, 4.13 and 5 have the other
+    (cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel)(0)  # silent
 
 
 class UnreadableImage(Exception):
