@@ -174,7 +174,7 @@ class TrainingStep:
 
 def seed_step(*place: int) -> None:
     """Seed PyTorch for a step from its place in the run, so that a resumed run draws the same numbers."""
-    torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1))
+    torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0]) >> 1)
 
 
 def norm_scales(model: nn.Module) -> Iterator[nn.Parameter]:
