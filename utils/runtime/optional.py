@@ -21,6 +21,3 @@ def import_optional(module: str, purpose: str, install: str = "-r requirements-e
         raise MissingPackage(
             f"{purpose} needs a package that is not installed ({error}): pip install {install}"
         ) from None
-
-
-need = import_optional  # until all callers use the new name

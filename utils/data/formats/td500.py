@@ -11,12 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.formats.base import Finding, Format, Source, first_files
-from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import Entry, Malformed, Shape, WordList, parse_numbers, shown
 from utils.data.formats.folder import Folder
 from utils.data.formats.json_files import head_of
 from utils.data.formats.shapes import rotated_box
-from utils.data.formats.text_lines import split_lines
+from utils.data.formats.text_lines import read_lines, split_lines
 
 
 def find(folder: Folder) -> Finding | None:
@@ -41,10 +40,7 @@ def _numbers(line: str) -> np.ndarray:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    try:
-        lines = split_lines(decode_text(source.file.read_bytes(), str(source.file), source.problems))
-    except OSError as error:
-        raise Malformed(f"cannot be read ({error.strerror})") from None
+    lines = read_lines(source)
     name = source.image_of_stem(source.file.stem)
     if name is None:
         return

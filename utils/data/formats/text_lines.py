@@ -15,6 +15,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from utils.data.formats.base import Source
+from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import DONT_CARE, Malformed, Shape, WordList, parse_numbers
 from utils.data.formats.shapes import box_corners
 
@@ -36,6 +38,14 @@ def split_lines(text: str) -> list[tuple[int, str]]:
     """(number, line) of the lines that are not blank; a line ends with LF, CR or both."""
     lines = enumerate(re.split("\r\n|\n|\r", text), 1)
     return [(number, line) for number, line in lines if line.strip()]
+
+
+def read_lines(source: Source) -> list[tuple[int, str]]:
+    """`split_lines` of a source's file. Raises `Malformed` if it cannot be read."""
+    try:
+        return split_lines(decode_text(source.file.read_bytes(), str(source.file), source.problems))
+    except OSError as error:
+        raise Malformed(f"cannot be read ({error.strerror})") from None
 
 
 def recognise_form(lines: list[str]) -> str:

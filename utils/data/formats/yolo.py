@@ -19,7 +19,7 @@ from utils.data.formats.folder import Folder
 from utils.data.formats.json_files import head_of
 from utils.data.formats.shapes import box_corners
 from utils.data.formats.sizes import picture_size
-from utils.data.formats.text_lines import split_lines
+from utils.data.formats.text_lines import read_lines, split_lines
 from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
 from utils.runtime.files import write_file
@@ -60,10 +60,7 @@ def _numbers(line: str) -> np.ndarray:
 
 
 def read(source: Source) -> Iterator[Entry]:
-    try:
-        lines = split_lines(decode_text(source.file.read_bytes(), str(source.file), source.problems))
-    except OSError as error:
-        raise Malformed(f"cannot be read ({error.strerror})") from None
+    lines = read_lines(source)
     name = source.image_of_stem(source.file.stem)
     if name is None:
         return
