@@ -83,6 +83,8 @@ def rotation_axes(theta: np.ndarray) -> np.ndarray:
 
 _PAIRS = np.triu_indices(4, 1)
 """All pairs of a quad's corners."""
+_EQUAL = 1e-9
+"""Relative difference of areas below which they are equal."""
 
 
 def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | np.ndarray | None = None) -> Rectangles:
@@ -92,7 +94,8 @@ def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | np.ndarr
     the quads are then taken as convex. A quad with nothing inside gets an empty rectangle (low > high).
 
     One side of the smallest rectangle lies along an edge of the shape's convex hull, that is, along a line through two
-    corners or along the frame's border. All these directions are tried. OpenCV's `minAreaRect` is not used, because
+    corners or along the frame's border. All these directions are tried; of equally small rectangles (each triangle has
+    three) the one that is rotated least is taken. OpenCV's `minAreaRect` is not used, because
     the meaning of its angle has changed twice.
     """
     quads = np.asarray(quads, dtype=np.float64)
@@ -109,7 +112,9 @@ def min_area_rectangles(quads: np.ndarray, frame: tuple[float, float] | np.ndarr
     low = np.where(valid[..., None, None], along, np.inf).min(1)
     high = np.where(valid[..., None, None], along, -np.inf).max(1)
     with np.errstate(invalid="ignore"):
-        best = np.argmin(np.where(np.any(valid, 1, keepdims=True), (high - low).prod(-1), 0), 1)
+        areas = np.where(np.any(valid, 1, keepdims=True), (high - low).prod(-1), 0)
+    smallest = areas <= areas.min(1, keepdims=True) * (1 + _EQUAL)
+    best = np.argmin(np.where(smallest, np.abs(theta).round(9), np.inf), 1)
     words = np.arange(len(quads))
     return Rectangles(theta[words, best], low[words, best], high[words, best])
 

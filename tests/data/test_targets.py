@@ -82,14 +82,15 @@ def slow_encode(words: Words, height: int, width: int):
         if shape.area == 0:
             continue
         hull = np.array(shapely.convex_hull(shape).exterior.coords)
-        smallest, best = np.inf, (0.0, 0.0, 0.0, 0.0, 0.0)
+        boxes = []
         for start, end in pairwise(hull):
             theta = (-np.arctan2(*(end - start)[::-1]) + np.pi / 4) % (np.pi / 2) - np.pi / 4
             along, down = hull @ [np.cos(theta), -np.sin(theta)], hull @ [np.sin(theta), np.cos(theta)]
-            if np.ptp(along) * np.ptp(down) < smallest - 1e-9:
-                smallest = np.ptp(along) * np.ptp(down)
-                best = theta, along.min(), along.max(), down.min(), down.max()
-        theta, left, right, top, bottom = best
+            boxes.append((np.ptp(along) * np.ptp(down), theta, along.min(), along.max(), down.min(), down.max()))
+        smallest = min(boxes)[0]
+        _, theta, left, right, top, bottom = min(
+            (box for box in boxes if box[0] <= smallest * (1 + 1e-9)), key=lambda box: round(abs(box[1]), 9)
+        )
         shrink = SHRINK_RATIO * min_area_rectangles(quads[number][None]).sizes.min()
         crossed = [quads[number].min(0) < 0, quads[number].max(0) > [columns, rows]]
         for y in range(rows):
@@ -120,7 +121,7 @@ def test_equal_to_the_slow_version():
         same_box += np.isclose(ours[:, both], geometry[:, both], atol=2e-3).all(0).sum()
     assert positives > 500
     assert differing <= cells * 2e-3
-    assert same_box >= 0.95 * positives  # two rectangles of one area may both be the smallest
+    assert same_box >= 0.99 * positives
 
 
 def test_a_batch_equals_its_images_one_by_one():
