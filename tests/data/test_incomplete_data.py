@@ -7,6 +7,7 @@ import pytest
 
 from datasets import MergedDataset, SampleDataset, SynthText, TextDataset, open_dataset, require_words
 from tests.helpers import box, cell, write_mat, write_picture
+from utils.data.annotation_index import read_synthtext
 from utils.data.annotations import Annotations, Words
 from utils.data.problems import Problems
 from utils.errors import UserError
@@ -102,6 +103,18 @@ class TestMalformed:
         words.append(Words(np.zeros((0, 4, 2)), np.zeros(0, bool)))
         annotations = Annotations(tmp_path, [f"{number}.jpg" for number in range(4)], words, Problems())
         assert annotations.usable(np.arange(4)).tolist() == [0, 3]
+        assert annotations.problems.count("images without a single valid word, left out") == 2
+
+    def test_words_of_a_gt_mat_that_are_all_invalid(self, tmp_path):
+        good, flat = box(5, 5, 40, 20), box(5, 5, 40, 5)
+        names = [f"{number}.jpg" for number in range(5)]
+        for name in names:
+            write_picture(tmp_path / name)
+        cells = [cell(good), cell(flat), cell(good), cell(np.full((4, 2), np.nan)), cell(good)]
+        write_mat(tmp_path / "gt.mat", cells, names)
+        annotations = read_synthtext(tmp_path)
+        assert [annotations.names[index] for index in range(len(annotations))] == ["0.jpg", "2.jpg", "4.jpg"]
+        assert [len(annotations.words(index).quads) for index in range(3)] == [1, 1, 1]
         assert annotations.problems.count("images without a single valid word, left out") == 2
 
 

@@ -18,12 +18,16 @@ import cv2
 import numpy as np
 import pytest
 
+from datasets import SampleDataset
 from tests.conftest import ROOT
 from tests.helpers import box, cell, write_mat, write_picture
+from utils.checkpoint import load_model
 from utils.data.images import read_image
 from utils.data.video import VideoReader, VideoWriter
+from utils.decode import Thresholds
 from utils.runtime.files import append_line, copy_file, umask, write_file
 from utils.runtime.results import ResultFolder
+from utils.training.tensorboard import open_board
 
 PAGE = 4096
 """Bytes that a tmpfs gives out at once."""
@@ -151,6 +155,17 @@ class TestFunctions:
                     writer.write(np.full((48, 64, 3), number, np.uint8))
             with VideoReader(tmp_path / "a.mp4") as reader:
                 assert len(list(reader)) == reader.count == frames
+
+    def test_tensorboard(self, disk, rendered, small_checkpoint):
+        """The epoch's checkpoint is saved by then."""
+        pytest.importorskip("tensorboard", reason="TensorBoard is not installed: requirements-extra.txt")
+        board = open_board(disk / "board", SampleDataset(rendered / "frames"), Thresholds(0.5, 0.2))
+        network = load_model(small_checkpoint)[0]
+        fill(disk, 20)
+        with pytest.raises(OSError, match="No space left") as caught:
+            for epoch in range(50):
+                board.write(epoch, {"train_loss": 1.0}, network)
+        assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(disk / "board"))
 
     def test_a_video_ended_by_an_error_is_kept_as_far_as_it_goes(self, tmp_path):
         with pytest.raises(KeyboardInterrupt), VideoWriter(tmp_path / "a.mp4", 25) as writer:

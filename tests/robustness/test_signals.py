@@ -4,6 +4,7 @@
 """
 
 import os
+import pty
 import random
 import re
 import shutil
@@ -24,6 +25,7 @@ from utils.runtime.signals import EXIT_STOPPED
 
 NEVER_ENDS = ("--epoch", 100_000)
 RESUME = re.compile(r"python3 (train_sample\.py .*--resume.*)")
+STREAMS = ("stdin", "stdout", "stderr")
 DIES = 90
 """Seconds in which a process has to end on a loaded machine."""
 
@@ -89,6 +91,22 @@ class TestStops:
         if launcher == "--ngpus":
             assert code == EXIT_STOPPED, errors
             assert "Traceback" not in errors
+
+    def test_a_closed_terminal(self, tmp_path, line):
+        """The kernel sends SIGHUP, and from then on each write to the terminal fails."""
+        ours, terminal = pty.openpty()
+        command = [sys.executable, *map(str, (*line, *NEVER_ENDS, "--save-dir", tmp_path))]
+        script = 'exec setsid --ctty "$@"'
+        with subprocess.Popen(
+            ["sh", "-c", script, "sh", *command], cwd=ROOT, **dict.fromkeys(STREAMS, terminal)
+        ) as run:
+            os.close(terminal)
+            wait_for(tmp_path / "last.pt", run)
+            shown = os.read(ours, 1 << 16)
+            before = (tmp_path / "last.pt").stat().st_mtime_ns
+            os.close(ours)
+            assert run.wait(DIES) == EXIT_STOPPED, shown
+        assert (tmp_path / "last.pt").stat().st_mtime_ns > before
 
     def test_before_the_first_step(self, tmp_path, start, line):
         process = start(*line, *NEVER_ENDS, "--save-dir", tmp_path)

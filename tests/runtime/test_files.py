@@ -79,7 +79,7 @@ def test_link_or_copy(tmp_path, monkeypatch, links):
     assert names(tmp_path) == ["a.bin", "b.bin"]
 
 
-def test_files_of_killed_processes_are_removed_those_of_living_ones_stay(tmp_path):
+def test_the_file_of_a_killed_process_is_removed_that_of_a_living_one_stays(tmp_path):
     code = (
         "import pathlib, sys, time; from utils.runtime.files import atomic_file\n"
         "with atomic_file(pathlib.Path(sys.argv[1])) as file:\n"
@@ -90,7 +90,20 @@ def test_files_of_killed_processes_are_removed_those_of_living_ones_stay(tmp_pat
         assert killed.stdout.readline()
         remove_unfinished(tmp_path)
         assert len(names(tmp_path)) == 1  # it is still being written
+        with atomic_file(tmp_path / "a.bin") as file:
+            file.write(b"of another process")
+        assert len(names(tmp_path)) == 2
         killed.kill()
+    with atomic_file(tmp_path / "other.bin"):
+        pass
+    assert len(names(tmp_path)) == 3
+    with atomic_file(tmp_path / "a.bin") as file:
+        file.write(b"the next one")
+    assert names(tmp_path) == ["a.bin", "other.bin"]
+
+
+def test_a_folder_is_cleared_of_files_of_killed_processes(tmp_path):
+    (tmp_path / ".a.bin.xyz.unfinished.mp4").write_bytes(b"half")
     with atomic_file(tmp_path / "b.bin") as file:
         file.write(b"new")
         assert len(names(tmp_path)) == 2

@@ -23,19 +23,19 @@ from typing import BinaryIO
 import numpy as np
 from tqdm import tqdm
 
-from utils.data.annotations import Annotations, Names, check_words
+from utils.data.annotations import EMPTIED, Annotations, Names, check_words, emptied
 from utils.data.gt_mat import damage_as_user_error, file_name_of, marks_of_cell, quads_of_cell, read_columns
 from utils.data.mat_cells import Cell
 from utils.data.problems import Problems
 from utils.errors import UserError, printable
-from utils.runtime.files import atomic_file, remove_unfinished
+from utils.runtime.files import atomic_file
 
 try:
     import fcntl
 except ImportError:  # Windows: two runs that start at once both build the index, and the later one's remains
     fcntl = None  # type: ignore[assignment]
 
-FORMAT = 1
+FORMAT = 2
 """Increased with every change of the file format, or of `utils.data.annotations.check_words`."""
 
 _END = struct.Struct("<Q16s8s")
@@ -185,7 +185,6 @@ def _build(file: Path, key: dict, paths: list[Path]) -> Path:
             if index.parent == file.parent:
                 _refuse_read_only(index.parent)
             index.parent.mkdir(parents=True, exist_ok=True)
-            remove_unfinished(index.parent)
             with atomic_file(index) as handle:
                 _write(handle, file, key)
             return index
@@ -236,18 +235,22 @@ def _write_arrays(handle: BinaryIO, file: Path, names: Names, cells: Iterable[tu
                 else:
                     images.append((number, quads, marks_of_cell(marks, len(quads))))
             numbers, quads, marks = zip(*images, strict=True) if images else ((), (), ())
+            given, batch_names = np.cumsum([0, *map(len, quads)]), [names[number] for number in numbers]
             checked = check_words(
                 np.concatenate([np.zeros((0, 4, 2), np.float32), *quads]),
                 np.concatenate([np.zeros(0, bool), *marks]),
-                np.cumsum([0, *map(len, quads)]),
-                [names[number] for number in numbers],
+                given,
+                batch_names,
                 problems,
             )
+            filled = ~emptied(given, checked[2])
+            if not filled.all():
+                problems.add(EMPTIED, batch_names[int(np.argmin(filled))], int((~filled).sum()))
             handle.write(checked[0].astype("<f4").tobytes())
             total += len(checked[0])
             ignored.append(checked[1])
-            counts.append(np.diff(checked[2]))
-            kept.append(np.array(numbers, np.int64))
+            counts.append(np.diff(checked[2])[filled])
+            kept.append(np.array(numbers, np.int64)[filled])
     kept = np.concatenate([np.zeros(0, np.int64), *kept])
     name_parts = (names.data[names.offsets[number] : names.offsets[number + 1]] for number in kept)
     arrays = {"quads": ["<f4", [total, 4, 2], 0]}

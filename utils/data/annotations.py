@@ -95,7 +95,7 @@ class Annotations:
     """
 
     _emptied = np.zeros(0, int)
-    """Positions of the images none of whose words are valid: they must not pass for images without words."""
+    """Positions of the images that are `EMPTIED`: they must not pass for images without words."""
 
     source = ""
     """The format of the annotation, and by what it was recognised."""
@@ -106,7 +106,7 @@ class Annotations:
         quads = np.concatenate([np.zeros((0, 4, 2)), *(each.quads for each in words)])
         ignored = np.concatenate([np.zeros(0, bool), *(each.ignored for each in words)])
         self.quads, self.ignored, self.offsets = check_words(quads, ignored, offsets, self.names, problems)
-        self._emptied = np.flatnonzero((np.diff(offsets) > 0) & (np.diff(self.offsets) == 0))
+        self._emptied = np.flatnonzero(emptied(offsets, self.offsets))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -133,10 +133,9 @@ class Annotations:
         unreadable ones among the others.
         """
         indices = np.asarray(indices)
-        if (emptied := np.isin(indices, self._emptied)).any():
-            first = str(self.path(indices[emptied][0]))
-            self.problems.add("images without a single valid word, left out", first, int(emptied.sum()))
-            indices = indices[~emptied]
+        if (found := np.isin(indices, self._emptied)).any():
+            self.problems.add(EMPTIED, str(self.path(indices[found][0])), int(found.sum()))
+            indices = indices[~found]
         count = len(indices) if len(indices) <= at_most else sample
         checked = np.unique(np.linspace(0, len(indices) - 1, count).astype(int))
         broken = []
@@ -149,6 +148,15 @@ class Annotations:
             first = f", e.g.\n{self.problems}" if broken else ""
             raise UserError(f"{self.root}: no usable image among {len(indices)} in the annotation{first}")
         return np.delete(indices, broken)
+
+
+EMPTIED = "images without a single valid word, left out"
+"""A kind of problem: all words that the annotation gives are invalid."""
+
+
+def emptied(given: np.ndarray, valid: np.ndarray) -> np.ndarray:
+    """(N,) bool, from the offsets (N + 1,) of all words and of the valid ones: images with words, but no valid one."""
+    return (np.diff(given) > 0) & (np.diff(valid) == 0)
 
 
 def check_words(

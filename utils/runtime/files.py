@@ -30,12 +30,15 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[BinaryIO]:
     is unchanged. An `OSError` names `path`, not the temporary file. If `path` is a link, the link is replaced and its
     target stays.
 
-    The temporary file of a process that is killed stays; `remove_unfinished` removes it.
+    The temporary file of a process that is killed stays. The next call for the same path with sync removes it, and so
+    does `remove_unfinished`.
 
-    sync: False for files that a rerun can write again; a power cut may then lose them.
+    sync: False for small files that a rerun can write again; a power cut may then lose them.
     """
     path = Path(path)
     temporary, lock, prefix = None, None, temporary_prefix(path)
+    if sync:
+        remove_unfinished(path.parent, prefix)
     try:
         handle, lock, temporary = make_locked(path.parent, prefix)
         with os.fdopen(handle, "w+b") as file:
@@ -71,9 +74,15 @@ def make_locked(folder: Path, prefix: str, suffix: str = "") -> tuple[int, int, 
         os.close(handle)  # `remove_unfinished` was faster than the lock
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove temporary files in a folder whose process was killed: those that no process holds the lock of."""
-    for path in folder.glob(f".*{_UNFINISHED}*"):
+def remove_unfinished(folder: Path, prefix: str = ".") -> None:
+    """Remove temporary files in a folder whose process was killed: those that no process holds the lock of.
+
+    prefix: only those whose names begin so.
+    """
+    names: list[str] = []
+    with contextlib.suppress(OSError):  # whoever writes there reports it
+        names = [name for name in os.listdir(folder) if name.startswith(prefix) and _UNFINISHED in name]
+    for path in (folder / name for name in names):
         with contextlib.suppress(OSError), open(path, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()

@@ -37,6 +37,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         ours = [number for number in STOP_SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+        streams = [stream for stream in (sys.__stdout__, sys.__stderr__) if stream and not stream.closed]
+        self._terminals = [stream.fileno() for stream in streams if stream.isatty()]  # a closed one is none any more
         self._before = {number: signal.signal(number, self._note) for number in ours}
         return self
 
@@ -47,7 +49,7 @@ class StopRequest:
     def _note(self, number: int, _frame) -> None:
         now, is_interrupt = time.monotonic(), number == signal.SIGINT
         if number == getattr(signal, "SIGHUP", None):
-            _leave_terminal()
+            _write_nowhere(self._terminals)
         if is_interrupt and (self.at_once or (self.requested and now - self._since > _SAME_REQUEST_SECONDS)):
             raise KeyboardInterrupt
         if not self.requested:
@@ -56,10 +58,9 @@ class StopRequest:
                 raise SystemExit(EXIT_STOPPED)
 
 
-def _leave_terminal() -> None:
-    """Write to nowhere instead of a terminal that is closed, where each write fails."""
-    for stream in (sys.__stdout__, sys.__stderr__):
-        if stream and stream.isatty():
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
+def _write_nowhere(terminals: list[int]) -> None:
+    """Redirect descriptors of a terminal that is closed, where each write fails, to nowhere."""
+    for terminal in terminals:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, terminal)
+        os.close(nowhere)

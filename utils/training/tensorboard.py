@@ -1,7 +1,8 @@
 """Scalars and pictures of a run for TensorBoard (requirements-extra.txt)."""
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -38,18 +39,22 @@ class Board:
 
     def __init__(self, folder: Path, frames: Sequence[Frame], thresholds: Thresholds):
         self._writer = import_optional("torch.utils.tensorboard", "--tensorboard").SummaryWriter(str(folder))
-        self._frames, self._thresholds = frames, thresholds
+        self._folder, self._frames, self._thresholds = folder, frames, thresholds
 
     def write(self, epoch: int, row: Mapping[str, float | str], network: TextNetwork) -> None:
-        """Write an epoch's line of results.csv, and the network's detections and score maps of the frames."""
-        for name, value in row.items():
-            if name != "epoch" and value != "":
-                self._writer.add_scalar(name, value, epoch)
+        """Write an epoch's line of results.csv, and the network's detections and score maps of the frames.
+
+        Raises OSError, which names the folder.
+        """
         network.eval()
-        for number, frame in enumerate(self._frames):
-            title = f"frame {number}: detections, score map"
-            self._writer.add_image(title, self._draw(frame, network), epoch, dataformats="HWC")
-        self._writer.flush()
+        with _errors_of_writer(self._folder):
+            for name, value in row.items():
+                if name != "epoch" and value != "":
+                    self._writer.add_scalar(name, value, epoch)
+            for number, frame in enumerate(self._frames):
+                title = f"frame {number}: detections, score map"
+                self._writer.add_image(title, self._draw(frame, network), epoch, dataformats="HWC")
+            self._writer.flush()
 
     @torch.inference_mode()
     def _draw(self, frame: Frame, network: TextNetwork) -> np.ndarray:
@@ -62,3 +67,17 @@ class Board:
         score = prediction.confidence[0, 0].float().sigmoid().cpu().numpy() * 255
         score = cv2.resize(score.astype(np.uint8), frame.image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         return np.hstack([draw_detections(frame.image, words, quads), np.repeat(score[..., None], 3, 2)])
+
+
+@contextlib.contextmanager
+def _errors_of_writer(folder: Path) -> Iterator[None]:
+    """The OSErrors of TensorBoard's writing thread name the folder, and the thread prints no traceback of its own."""
+    before = threading.excepthook
+    threading.excepthook = lambda args: None if issubclass(args.exc_type, OSError) else before(args)
+    try:
+        yield
+    except OSError as error:
+        error.filename = str(folder)
+        raise
+    finally:
+        threading.excepthook = before
