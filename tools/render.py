@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from utils.data.gt_mat import write_synthtext
 from utils.errors import printable, run_script
-from utils.options.parser import Parser, flag, nonempty_path, option, whole_number
+from utils.options.parser import Parser, flag, nonempty_path, number, option, whole_number
 from utils.rendering.engine import Renderer, load_studio, render
 from utils.rendering.scenes import Style
 from utils.runtime.data_folder import REPLACE_HELP, data_set_folder
@@ -30,6 +30,8 @@ def build_parser() -> Parser:
     option(parser, "--fonts DIR", nonempty_path, None, ".ttf and .otf files (default: Pillow's font and OpenCV's)")
     option(parser, "--words FILE", nonempty_path, None, "a word a line, UTF-8 (default: a built-in vocabulary)")
     option(parser, "--size H W", whole_number(64, 8192), (450, 600), "size of the images, in pixels")
+    text = "share of images with small, large, steep and wide words among things that look like words"
+    option(parser, "--hard SHARE", number(0, 1), 0.0, text)
     option(parser, "--seed N", whole_number(0), 0, "of the random numbers")
     option(parser, "--workers N", whole_number(1, 1024), None, "processes (default: one per core)")
     flag(parser, "--replace", REPLACE_HELP)
@@ -40,7 +42,7 @@ def main() -> None:
     args = build_parser().parse_args()
     studio = load_studio(args.backgrounds, args.fonts, args.words)
     workers = args.workers or len(os.sched_getaffinity(0))
-    renderer = Renderer(args.out, studio, Style(size=tuple(args.size)), args.seed)
+    renderer = Renderer(args.out, studio, Style(size=tuple(args.size), hard=args.hard), args.seed)
     done = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(data_set_folder(args.out, (args.backgrounds, args.fonts, args.words), replace=args.replace))

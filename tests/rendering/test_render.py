@@ -13,8 +13,11 @@ from datasets import SynthText
 from tests.conftest import ROOT
 from utils.data.images import read_image
 from utils.geometry import signed_areas
+from utils.rendering.lettering import set_block
+from utils.rendering.scenes import Studio, Style, draw_scene
 
 SIZE = (160, 224)
+STUDIO = Studio()
 
 
 def render(run_script, out, *more, images=6, seed=0, workers=1):
@@ -26,17 +29,18 @@ def contents(folder) -> dict:
     return {path.name: path.read_bytes() for path in sorted(folder.rglob("[!.]*")) if path.is_file()}
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory, run_script):
+@pytest.fixture(scope="module", params=[0, 1], ids=["", "hard"])
+def drawn(request, tmp_path_factory, run_script):
     folder = tmp_path_factory.mktemp("drawn") / "syn"
-    render(run_script, folder)
+    render(run_script, folder, "--hard", request.param)
     return folder
 
 
-def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(drawn, tmp_path, run_script):
-    render(run_script, tmp_path / "two", workers=2)
+def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(request, drawn, tmp_path, run_script):
+    hard = ("--hard", request.node.callspec.params["drawn"])
+    render(run_script, tmp_path / "two", *hard, workers=2)
     assert contents(tmp_path / "two") == contents(drawn)
-    render(run_script, tmp_path / "other", seed=1)
+    render(run_script, tmp_path / "other", *hard, seed=1)
     assert not set(contents(tmp_path / "other").values()) & set(contents(drawn).values())
 
 
@@ -121,6 +125,38 @@ def test_ink_lies_in_the_quads(drawn):
         inside.append(edges[mask == 1].mean())
         outside.append(edges[mask == 0].mean())
     assert np.mean(inside) > 1.3 * np.mean(outside)
+
+
+def test_hard_scenes():
+    """More steep, small and large words; distractors add no words."""
+    easy, hard = (
+        np.concatenate([draw_scene(np.random.default_rng(seed), STUDIO, style).quads for seed in range(30)])
+        for style in (Style(), Style(hard=1))
+    )
+    steep = [(np.abs(np.degrees(angles(quads))) > 45).mean() for quads in (easy, hard)]
+    assert steep[0] < 0.05 < 0.1 < steep[1]
+    heights = [np.linalg.norm(quads[:, 3] - quads[:, 0], axis=1) for quads in (easy, hard)]
+    small, large = [(each < 10).mean() for each in heights], [(each > 40).mean() for each in heights]
+    assert small[1] > 1.5 * small[0]
+    assert large[1] > 1.5 * large[0]
+    bare = draw_scene(np.random.default_rng(0), STUDIO, Style(words=(0, 0), distractors=(8, 8)))
+    assert not len(bare.quads)
+    assert bare.picture.std() > draw_scene(np.random.default_rng(0), STUDIO, Style(words=(0, 0))).picture.std()
+
+
+def angles(quads: np.ndarray) -> np.ndarray:
+    """(N, 4, 2) -> (N,) directions of the words' baselines, radians."""
+    along = quads[:, 2] - quads[:, 3]
+    return np.arctan2(along[:, 1], along[:, 0])
+
+
+def test_wide_words_have_a_box_around_all_letters():
+    face, rng = STUDIO.typefaces[0], np.random.default_rng(0)
+    plain = set_block(rng, face, [["LETTERS"]], 40)
+    wide = set_block(rng, face, [["LETTERS"]], 40, wide=True)
+    assert np.ptp(wide.quads[0, :, 0]) > 1.3 * np.ptp(plain.quads[0, :, 0])
+    inked = np.argwhere(wide.mask)
+    assert (inked.max(0) - inked.min(0) + 1).tolist() == np.ptp(wide.quads[0], 0)[::-1].tolist()
 
 
 def test_words_of_a_list(tmp_path, run_script):

@@ -34,13 +34,16 @@ class Block(NamedTuple):
     """Height of capital letters, in the mask's pixels."""
 
 
-def set_block(rng: np.random.Generator, face: Typeface, lines: list[list[str]], height: float) -> Block | None:
+def set_block(
+    rng: np.random.Generator, face: Typeface, lines: list[list[str]], height: float, *, wide: bool = False
+) -> Block | None:
     """The lines in one typeface, with capital letters of `height` pixels or somewhat more.
 
-    None if the typeface has no ink for a word.
+    wide: with gaps between the letters that are up to as wide as letters. None if the typeface has no ink for a word.
     """
     size = int(SIZES[min(int(np.searchsorted(SIZES, height / face.capital_height())), len(SIZES) - 1)])
     spacing = int(rng.uniform(0.05, 0.3) * size) if rng.random() < 0.15 else 0
+    spacing = int(rng.uniform(0.2, 0.7) * size) if wide else spacing
     bold = rng.random() < 0.25
     slant = rng.uniform(-0.1, 0.35) if rng.random() < 0.1 else 0
     gap = max(round(size * rng.uniform(0.27, 0.5) + 1.5 * spacing), 3)

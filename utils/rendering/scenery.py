@@ -15,6 +15,12 @@ DRAWN_SHARE = 0.15
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel
 
 
+Shapes = Iterator[tuple[np.ndarray, bool]]
+"""Points in the unit square, (k, 2), and whether they bound a filled area."""
+Place = Callable[[np.ndarray], np.ndarray]
+"""From points of the unit square, (k, 2), to the picture's pixels."""
+
+
 class Scenery:
     """Backgrounds. photos: files to crop them from; without any, all are drawn."""
 
@@ -83,7 +89,7 @@ def _wall(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     picture = np.clip(picture, 0, 255).astype(np.uint8)
     for _ in range(rng.integers(0, 5)):
         place = _placer(rng, height, width, (0.25, 0.9))
-        _fill(picture, place(np.array([[0, 0], [1, 0], [1, 1], [0, 1]])), any_colour(rng))
+        fill(picture, place(np.array([[0, 0], [1, 0], [1, 1], [0, 1]])), any_colour(rng))
     return picture
 
 
@@ -104,15 +110,13 @@ def draw_pattern(rng: np.random.Generator, picture: np.ndarray) -> None:
     place = _placer(rng, height, width, (0.08, 0.5))
     first, second = any_colour(rng), any_colour(rng)
     if rng.random() < 0.4:
-        _fill(picture, place(np.array([[-0.03, -0.03], [1.03, -0.03], [1.03, 1.03], [-0.03, 1.03]])), second)
+        fill(picture, place(np.array([[-0.03, -0.03], [1.03, -0.03], [1.03, 1.03], [-0.03, 1.03]])), second)
     thickness = int(rng.choice((1, 1, 2, 3, 5)))
     for points, closed in pattern(rng):
-        _stroke(picture, place(points), first, closed, -1 if closed else thickness)
+        stroke(picture, place(points), first, closed, -1 if closed else thickness)
 
 
-def _placer(
-    rng: np.random.Generator, height: int, width: int, shares: tuple[float, float]
-) -> Callable[[np.ndarray], np.ndarray]:
+def _placer(rng: np.random.Generator, height: int, width: int, shares: tuple[float, float]) -> Place:
     """A map of the unit square to a tilted quadrilateral of the picture.
 
     shares: range of the quadrilateral's sides, as shares of the picture's.
@@ -128,11 +132,11 @@ def _placer(
     return lambda points: cv2.perspectiveTransform(np.asarray(points, float).reshape(1, -1, 2), homography)[0]
 
 
-def _fill(picture: np.ndarray, points: np.ndarray, colour: np.ndarray) -> None:
-    _stroke(picture, points, colour, True, -1)
+def fill(picture: np.ndarray, points: np.ndarray, colour: np.ndarray) -> None:
+    stroke(picture, points, colour, True, -1)
 
 
-def _stroke(picture: np.ndarray, points: np.ndarray, colour: np.ndarray, closed: bool, thickness: int) -> None:
+def stroke(picture: np.ndarray, points: np.ndarray, colour: np.ndarray, closed: bool, thickness: int) -> None:
     fixed = np.rint(np.clip(points, -4000, 4000) * 2**_SHIFT).astype(np.int32)
     if thickness < 0:
         cv2.fillPoly(picture, [fixed], colour.tolist(), cv2.LINE_AA, _SHIFT)
@@ -140,22 +144,18 @@ def _stroke(picture: np.ndarray, points: np.ndarray, colour: np.ndarray, closed:
         cv2.polylines(picture, [fixed], closed, colour.tolist(), thickness, cv2.LINE_AA, _SHIFT)
 
 
-Shapes = Iterator[tuple[np.ndarray, bool]]
-"""Points in the unit square, (k, 2), and whether they bound a filled area."""
-
-
-def _rectangle(left: float, top: float, right: float, bottom: float) -> tuple[np.ndarray, bool]:
+def rectangle(left: float, top: float, right: float, bottom: float) -> tuple[np.ndarray, bool]:
     return np.array([[left, top], [right, top], [right, bottom], [left, bottom]]), True
 
 
-def _grid(rng: np.random.Generator) -> Shapes:
+def grid(rng: np.random.Generator) -> Shapes:
     for axis in (0, 1):
         for place in np.linspace(0, 1, rng.integers(2, 14)):
             line = np.array([[place, 0], [place, 1.0]])
             yield (line if axis else line[:, ::-1]), False
 
 
-def _bricks(rng: np.random.Generator) -> Shapes:
+def bricks(rng: np.random.Generator) -> Shapes:
     rows, columns = rng.integers(3, 14), rng.integers(2, 9)
     for row in range(rows + 1):
         yield np.array([[0, row / rows], [1, row / rows]]), False
@@ -172,42 +172,42 @@ def _stripes(rng: np.random.Generator) -> Shapes:
         yield np.array([[left, 0], [right, 0], [right + lean, 1], [left + lean, 1]]), True
 
 
-def _bars(rng: np.random.Generator) -> Shapes:
+def bars(rng: np.random.Generator) -> Shapes:
     """Bars of uneven widths, as in a bar code or on a book shelf."""
     edges = np.cumsum(rng.uniform(0.3, 2, rng.integers(8, 50)))
     for left, right in zip(edges[:-1:2] / edges[-1], edges[1::2] / edges[-1], strict=False):
-        yield _rectangle(left, rng.uniform(0, 0.15), right, 1)
+        yield rectangle(left, rng.uniform(0, 0.15), right, 1)
 
 
-def _windows(rng: np.random.Generator) -> Shapes:
+def windows(rng: np.random.Generator) -> Shapes:
     rows, columns = rng.integers(1, 8), rng.integers(2, 10)
     share = rng.uniform(0.35, 0.85, 2)
     for row in range(rows):
         for column in range(columns):
             left, top = column / columns, row / rows
-            yield _rectangle(left, top, left + share[0] / columns, top + share[1] / rows)
+            yield rectangle(left, top, left + share[0] / columns, top + share[1] / rows)
 
 
-def _checks(rng: np.random.Generator) -> Shapes:
+def checks(rng: np.random.Generator) -> Shapes:
     rows, columns = rng.integers(2, 8), rng.integers(2, 12)
     for row in range(rows):
         for column in range(row % 2, columns, 2):
-            yield _rectangle(column / columns, row / rows, (column + 1) / columns, (row + 1) / rows)
+            yield rectangle(column / columns, row / rows, (column + 1) / columns, (row + 1) / rows)
 
 
-_CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 25)) for f in (np.cos, np.sin)], 1) / 2
+CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 25)) for f in (np.cos, np.sin)], 1) / 2
 
 
 def _rings(rng: np.random.Generator) -> Shapes:
     for radius in np.linspace(1, 0.2, rng.integers(1, 5)):
-        yield 0.5 + _CIRCLE * radius, False
+        yield 0.5 + CIRCLE * radius, False
 
 
 def _dots(rng: np.random.Generator) -> Shapes:
     rows, columns, share = rng.integers(1, 5), rng.integers(2, 12), rng.uniform(0.3, 0.9)
     for row in range(rows):
         for column in range(columns):
-            yield (_CIRCLE * share + 0.5 + [column, row]) / [columns, rows], True
+            yield (CIRCLE * share + 0.5 + [column, row]) / [columns, rows], True
 
 
 def _curve(rng: np.random.Generator) -> Shapes:
@@ -229,4 +229,4 @@ def _beams(rng: np.random.Generator) -> Shapes:
         yield ends, False
 
 
-_PATTERNS = (_grid, _bricks, _stripes, _bars, _windows, _checks, _rings, _dots, _curve, _leaves, _beams)
+_PATTERNS = (grid, bricks, _stripes, bars, windows, checks, _rings, _dots, _curve, _leaves, _beams)

@@ -1,11 +1,12 @@
 """Scenes with words: blocks of text on smooth parts of a background, then the effects of a camera."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
+from utils.rendering.distractors import draw_distractor
 from utils.rendering.lettering import moved, outline_of, paint, set_block, tilt, transform
 from utils.rendering.scenery import Scenery
 from utils.rendering.typefaces import Typeface, built_in_typefaces
@@ -42,6 +43,30 @@ class Style:
     """Strength of the rotation of blocks in space and in the picture; 0: none."""
     long_blocks: float = 0.6
     """Share of blocks with more than one word."""
+    large_blocks: float = 0.06
+    """Share of blocks with a height between the usual one and the largest, all equally likely."""
+    steep_blocks: float = 0.0
+    """Share of blocks in any direction up to vertical."""
+    wide_blocks: float = 0.0
+    """Share of blocks with wide gaps between the letters."""
+    distractors: tuple[int, int] = (0, 0)
+    """Range of the number of things that look like words, see `utils.rendering.distractors`."""
+    hard: float = 0.0
+    """Share of scenes that are drawn in the style `HARD` instead, at this size."""
+
+
+HARD = Style(
+    usual_height=12,
+    height_spread=0.5,
+    heights=(6, 160),
+    tilt=1.3,
+    large_blocks=0.4,
+    long_blocks=0.4,
+    steep_blocks=0.25,
+    wide_blocks=0.2,
+    distractors=(1, 8),
+)
+"""Scenes of what a detector trained on the default ones misses: small, large, steep and wide words, distractors."""
 
 
 class Lettered(NamedTuple):
@@ -83,7 +108,12 @@ class Scene(NamedTuple):
 
 def draw_scene(rng: np.random.Generator, studio: Studio, style: Style = Style()) -> Scene:
     """A background with blocks of words that do not overlap, before the effects of a camera."""
+    if _happens(rng, style.hard):
+        style = replace(HARD, size=style.size)
     picture = studio.scenery.draw(rng, *style.size)
+    if style.distractors[1]:
+        for _ in range(rng.integers(style.distractors[0], style.distractors[1] + 1)):
+            draw_distractor(rng, picture)
     room = _Room(picture)
     blocks, count, wanted = [], 0, int(rng.integers(style.words[0], style.words[1] + 1))
     for _ in range(3 * wanted):
@@ -99,15 +129,17 @@ def draw_scene(rng: np.random.Generator, studio: Studio, style: Style = Style())
 def _add_block(rng: np.random.Generator, room: "_Room", studio: Studio, style: Style, most: int) -> Lettered | None:
     """Draw a block of at most `most` words into the room's picture; None, and nothing drawn, without room."""
     height = style.usual_height * np.exp(rng.normal(0, style.height_spread))
-    if rng.random() < 0.06:
+    if rng.random() < style.large_blocks:
         height = rng.uniform(style.usual_height, style.heights[1])
     height = float(np.clip(height, *style.heights))
     lines = _lines(rng, studio.vocabulary, most, style.long_blocks)
     face = _typeface(rng, studio.typefaces, lines)
-    block = face and set_block(rng, face, lines, height)
+    block = face and set_block(rng, face, lines, height, wide=_happens(rng, style.wide_blocks))
     if not block:
         return None
     angle = style.tilt * np.clip(rng.normal(0, rng.choice((0.04, 0.09, 0.3), p=(0.5, 0.4, 0.1))), -0.75, 0.75)
+    if _happens(rng, style.steep_blocks):
+        angle = rng.choice((-1, 1)) * (np.pi / 2 + rng.normal(0, 0.1) if rng.random() < 0.5 else rng.uniform(0.2, 1.6))
     homography = tilt(rng, block, height / block.capital_height, angle, style.tilt)
     with_board = rng.random() < 0.4
     reach = outline_of(block, rng.uniform(0.3, 1.2) if with_board else 0.25)
@@ -119,6 +151,11 @@ def _add_block(rng: np.random.Generator, room: "_Room", studio: Studio, style: S
     room.take(transform(reach, homography))
     paint(rng, room.picture, block, homography, reach if with_board else None)
     return Lettered(block.lines, quads, [transform(boxes, homography) for boxes in block.characters])
+
+
+def _happens(rng: np.random.Generator, share: float) -> bool:
+    """True in this share of the calls. A share of 0 draws nothing, so that other draws stay the same."""
+    return share > 0 and rng.random() < share
 
 
 def _lines(rng: np.random.Generator, vocabulary: Vocabulary, most: int, long_blocks: float) -> list[list[str]]:
