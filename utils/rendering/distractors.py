@@ -81,7 +81,7 @@ def _film(rng: np.random.Generator) -> Shapes:
         for number in range(holes):
             left = (number + (1 - share) / 2) / holes
             yield rectangle(left, top, left + share / holes, top + depth)
-    for left in np.arange(frames := rng.integers(0, 6)) / max(frames, 1):
+    for left in np.arange(frames := int(rng.integers(0, 6))) / max(frames, 1):
         yield rectangle(left + 0.02, depth + 0.12, left + 1 / frames - 0.02, 0.88 - depth)
 
 
