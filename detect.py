@@ -1,7 +1,7 @@
 """Detect the text in pictures, videos, or the pictures of a camera.
 
     python3 detect.py --pretrain-model best.pt --output-dir OUT photos/ 'more/*.jpg' clip.mp4
-    python3 detect.py --pretrain-model best.pt --output-dir OUT --every 5 --format jsonl clip.mp4
+    python3 detect.py --pretrain-model best.pt --output-dir OUT --every 5 --track --format jsonl clip.mp4
     python3 detect.py --pretrain-model best.pt --output-dir OUT 0             # camera 0, until Ctrl-C
     python3 detect.py --pretrain-model model.onnx --output-dir OUT photos/    # without PyTorch, see export.py
     python3 detect.py --pretrain-model best.pt --output-dir OUT rtsp://10.0.0.7/live
@@ -25,28 +25,32 @@ import os
 import re
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from utils.base_detector import BaseDetector
 from utils.data.folder_contents import note_unused_files
 from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
 from utils.data.pages import count_pictures
-from utils.data.video import Connection, UnreadableVideo, VideoReader, VideoWriter, stream_or_camera
+from utils.data.video import Connection, UnreadableVideo, VideoReader, stream_or_camera
 from utils.data.video_sources import Source, shown_source
 from utils.deploy.detectors import load_detector
 from utils.errors import UserError, printable, run_script
 from utils.evaluation.detection_results import Results, is_picture
 from utils.evaluation.drawing import draw_quads
+from utils.evaluation.video_results import VideoResults
 from utils.options.detecting import add_detecting_options
 from utils.options.parser import Parser
 from utils.options.reading import read_options
 from utils.runtime.files import refuse_overlap
+from utils.runtime.pipeline import Ahead, Behind, Newest
 
 __all__ = ["load_detector"]
 
 VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".wmv"}
 """Files of a folder that are read as videos; a file that is named itself may have any suffix."""
+
+QUEUED_FRAMES = 4
+"""Frames of a video that are read ahead, and as many that wait to be written."""
 
 LONGEST_JPEG = 65_500
 """Longest side, in pixels, of a JPEG that OpenCV can write."""
@@ -87,7 +91,7 @@ def main(args: argparse.Namespace) -> None:
             else:
                 connection = Connection(args.reconnect, args.wait)
                 with VideoReader(source, detector.reading.max_pixels, connection) as reader:
-                    detect_video(reader, detector, output, args.every)
+                    detect_video(reader, detector, output, args)
         except (UnreadableImage, UnreadableVideo) as error:
             output.problems.add("inputs unreadable, left out", str(error))
             tqdm.write(f"left out: {printable(error)}")
@@ -145,36 +149,38 @@ def detect_picture(path: Path, detector: BaseDetector, output: Results) -> None:
     write_image(output.picture_of(path), draw_quads(image, quads))
 
 
-def detect_video(reader: VideoReader, detector: BaseDetector, output: Results, every: int) -> None:
-    """Write the words of every Nth frame, and a video of all frames, each with the latest words.
+def detect_video(reader: VideoReader, detector: BaseDetector, output: Results, args: argparse.Namespace) -> None:
+    """Write the words of every Nth frame, or of all, and a video of all frames with the words.
 
-    An unreadable frame is counted, and the frame before it is written in its place. Ctrl-C ends a camera or stream.
-    Raises `UnreadableVideo` if no frame can be read.
+    Frames are read, detected from, and written in three threads. A live source loses the frames that come faster; a
+    file loses none. An unreadable frame is counted. Ctrl-C ends a camera or stream. Raises `UnreadableVideo` if no
+    frame can be read.
     """
-    source, shown = reader.source, shown_source(reader.source)
+    source, shown, due = reader.source, shown_source(reader.source), 0
+    frames = Newest(reader.frames()) if reader.is_live else Ahead(reader.frames(), QUEUED_FRAMES)
     with contextlib.ExitStack() as stack:
-        name = output.name_of(source)
-        writer = stack.enter_context(VideoWriter(output.picture_of(source), reader.rate))
-        bar = stack.enter_context(
-            tqdm(total=reader.count, desc=printable(name), unit="frame", leave=False, disable=None)
-        )
+        results = stack.enter_context(VideoResults(reader, output, args.track))
+        written = stack.enter_context(Behind(results.add, QUEUED_FRAMES))
+        stack.enter_context(frames)
+        name = printable(output.name_of(source))
+        bar = stack.enter_context(tqdm(total=reader.count, desc=name, unit="frame", leave=False, disable=None))
         if not isinstance(source, Path):
             stack.enter_context(contextlib.suppress(KeyboardInterrupt))
-        image, quads, due = None, np.zeros((0, 4, 2)), True
-        for frame in reader.frames():
+        for frame in frames:
             bar.update()
-            due = due or frame.number % every == 0
+            found = None
             if frame.image is None:
                 output.problems.add("video frames unreadable, left out", f"{shown}: frame {frame.number}")
-            elif due:
-                quads, scores = detector.detect(frame.image)
-                output.write(source, frame, quads, scores)
-                due = False
-            image = image if frame.image is None else frame.image
-            if output.pictures and image is not None:
-                writer.write(draw_quads(image, quads), frame.time_ms)
-    if image is None:
+            elif frame.number >= due:
+                found = detector.detect(frame.image)
+                due = frame.number + args.every - frame.number % args.every
+            written.put(frame, found)
+    if not results.readable:
         raise UnreadableVideo(f"{shown}: no frame in it can be read")
+    if isinstance(frames, Newest):
+        output.problems.add(
+            "frames of a live source that came faster than they were detected from", shown, frames.dropped
+        )
     output.problems.add("breaks of a camera or stream: the frames meanwhile", shown, reader.reconnections)
     if reader.lost:
         output.problems.add("cameras and streams lost, their frames until then are kept", reader.lost)

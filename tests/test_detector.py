@@ -22,6 +22,8 @@ from utils.decode import Thresholds
 from utils.detector import Detector
 from utils.errors import UserError
 from utils.evaluation import evaluate
+from utils.evaluation.detection_results import Results
+from utils.evaluation.drawing import draw_quads
 from utils.maps import Prediction
 from utils.network.inference import for_inference
 
@@ -246,6 +248,38 @@ class TestScript:
         for word in (word for line in lines for word in line["words"]):
             assert np.shape(word["quad"]) == (4, 2)
             assert 0 <= word["score"] <= 1
+
+    @pytest.mark.parametrize("every", [1, 3])
+    def test_the_threads_change_nothing(self, tmp_path, line, run_script, small_checkpoint, every):
+        """The results are those of a loop that reads, detects and writes frame by frame, byte for byte."""
+        video = write_video(tmp_path / "b.mp4", frames=9)
+        run_script(*line, "--every", every, video)
+        detector, output = load_detector(small_checkpoint, short_side=64, score_threshold=0.05), tmp_path / "loop"
+        expected = Results(output, "txt", pictures=True)
+        expected.name_sources([video])
+        quads = np.zeros((0, 4, 2))
+        with VideoReader(video) as reader, VideoWriter(expected.picture_of(video), reader.rate) as writer:
+            for frame in reader.frames():
+                if frame.number % every == 0:
+                    quads, scores = detector.detect(frame.image)
+                    expected.write(video, frame, quads, scores)
+                writer.write(draw_quads(frame.image, quads), frame.time_ms)
+        names = sorted(path.name for path in output.glob("[!.]*"))
+        assert len(names) == 1 + -(-9 // every)
+        for name in names:
+            assert (tmp_path / "out" / name).read_bytes() == (output / name).read_bytes()
+
+    def test_tracks(self, tmp_path, line, run_script):
+        """All frames have results, and words have numbers."""
+        video = write_video(tmp_path / "b.mp4", frames=9)
+        run_script(*line, "--every", 4, "--track", "--format", "jsonl", video)
+        rows = [json.loads(line) for line in (tmp_path / "out" / "detections.jsonl").read_text().splitlines()]
+        assert [row["frame"] for row in rows] == list(range(9))
+        for row in rows:
+            tracks = [word["track"] for word in row["words"]]
+            assert len(set(tracks)) == len(tracks)
+        with VideoReader(tmp_path / "out" / "det_b.mp4") as reader:
+            assert len(list(reader)) == 9
 
     def test_nothing_readable(self, tmp_path, line, refuses):
         sound = write_sound(tmp_path / "sound.wav")

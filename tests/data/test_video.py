@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import socket
 import struct
 import subprocess
@@ -237,6 +238,33 @@ class TestStreams:
         lists = "".join(path.read_text() for path in (tmp_path / "out").glob(".*.results"))
         assert "secret" not in lines + lists + process.stdout
         assert "word@" not in lines + process.stdout
+
+    def test_a_live_stream_faster_than_the_network_drops_frames(self, server, tmp_path, small_checkpoint):
+        """Until Ctrl-C. All frames are taken from the stream, the newest one is detected from."""
+        server.kill()
+        server.rate = 500
+        server.start()
+        out = tmp_path / "out"
+        line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", out, "--short-side", 640)
+        command = [sys.executable, *map(str, line), "--format", "jsonl", server.address("/live")]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+            lines: list[str] = []
+            deadline = time.monotonic() + 90
+            while len(lines) < 12 and time.monotonic() < deadline:
+                time.sleep(0.1)
+                lines = (
+                    (out / "detections.jsonl").read_text().splitlines() if (out / "detections.jsonl").exists() else []
+                )
+            process.send_signal(signal.SIGINT)
+            output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        rows = [json.loads(line) for line in (out / "detections.jsonl").read_text().splitlines()]
+        numbers = [row["frame"] for row in rows]
+        assert numbers == sorted(set(numbers))
+        (dropped,) = map(int, re.findall(r"(\d+) frames of a live source that came faster", output))
+        assert dropped >= numbers[-1] + 1 - len(numbers) > 0  # of those that came after the last one, too
+        with VideoReader(out / f"det_127.0.0.1_{server.port}_live.mp4") as video:
+            assert next(iter(video)) is not None
 
     def test_an_address_without_a_server(self, tmp_path, refuses, small_checkpoint):
         line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--wait", 2)

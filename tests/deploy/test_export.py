@@ -143,6 +143,7 @@ class TestRefusals:
         assert path.read_bytes() == CHECKPOINT.read_bytes()
 
     def test_a_folder_without_pictures(self, tmp_path, refuses):
+        pytest.importorskip("onnxscript")
         line = ("export.py", "--pretrain-model", CHECKPOINT, "--output", tmp_path / "a.onnx")
         refuses(*line, "--int8", tmp_path, parts=[f"--int8 {tmp_path}", "no picture"])
         assert not list(tmp_path.iterdir())

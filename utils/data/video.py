@@ -68,6 +68,11 @@ class VideoReader:
         self.reconnections = 0
         self.lost: str | None = None
 
+    @property
+    def is_live(self) -> bool:
+        """Whether frames that are not read in time are lost: of a camera, or a stream that states no length."""
+        return self.count is None and not isinstance(self.source, Path)
+
     def __iter__(self) -> Iterator[np.ndarray | None]:
         """The images of `frames`."""
         return (frame.image for frame in self.frames())

@@ -65,14 +65,26 @@ class Results:
         """The picture, or video, with the words of a source."""
         return self.folder / f"det_{self.name_of(source)}.{'jpg' if is_picture(source) else 'mp4'}"
 
-    def write(self, source: Source, frame: VideoFrame | None, quads: np.ndarray, scores: np.ndarray) -> None:
-        """Write the words of a picture, or of a video's frame. frame: None for a picture."""
+    def write(
+        self,
+        source: Source,
+        frame: VideoFrame | None,
+        quads: np.ndarray,
+        scores: np.ndarray,
+        tracks: np.ndarray | None = None,
+    ) -> None:
+        """Write the words of a picture, or of a video's frame.
+
+        frame: None for a picture. tracks: (K,) numbers of the words through the video, for detections.jsonl.
+        """
         self.frames, self.words = self.frames + 1, self.words + len(quads)
         if self._lines:
             words = [
                 {"quad": [[round(x, 2), round(y, 2)] for x, y in quad], "score": round(score, 4)}
                 for quad, score in zip(quads.tolist(), scores.tolist(), strict=True)
             ]
+            if tracks is not None:
+                words = [{"track": track} | word for track, word in zip(tracks.tolist(), words, strict=True)]
             number, time_ms = (frame.number, round(frame.time_ms, 3)) if frame else (None, None)
             line = {"source": shown_source(source), "frame": number, "time_ms": time_ms, "words": words}
             append_line(self._lines, json.dumps(line, ensure_ascii=False))

@@ -20,6 +20,14 @@ FOUND_WORD: Colour = 60, 130, 255
 MISSED: Colour = 250, 160, 0
 """A word that no detection matches."""
 DONT_CARE_COLOUR: Colour = 170, 170, 170
+_TRACK_COLOURS: list[Colour] = [
+    (230, 80, 30),
+    (40, 150, 60),
+    (30, 110, 220),
+    (190, 60, 190),
+    (0, 150, 160),
+    (170, 120, 0),
+]
 
 
 def draw_detections(image: np.ndarray, words: Words, quads: np.ndarray, matching: Matching | None = None) -> np.ndarray:
@@ -58,6 +66,16 @@ def draw_quads(image: np.ndarray, quads: np.ndarray) -> np.ndarray:
     image = image.copy()
     for quad in quads:
         _outline(image, quad, MATCHED)
+    return image
+
+
+def draw_tracks(image: np.ndarray, quads: np.ndarray, tracks: np.ndarray) -> np.ndarray:
+    """A copy of the (H, W, 3) RGB image with quads (K, 4, 2) in the colours of their numbers (K,), which are above."""
+    image = image.copy()
+    for quad, track in zip(quads, tracks.tolist(), strict=True):
+        colour = _TRACK_COLOURS[track % len(_TRACK_COLOURS)]
+        _outline(image, quad, colour)
+        _label(image, quad, str(track), colour)
     return image
 
 

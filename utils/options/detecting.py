@@ -22,8 +22,10 @@ def add_detecting_options(parser: Parser) -> None:
     add_output_options(parser.add_argument_group("output"))
     detection = parser.add_argument_group("detection")
     add_detection_options(detection, "--short-side", of_file=True)
-    text = "detect in every Nth frame of a video; the frames between keep its words"
-    option(detection, "--every N", whole_number(1), 1, text)
+    video = parser.add_argument_group("videos")
+    text = "detect in every Nth frame; the frames between keep its words or, with --track, follow them"
+    option(video, "--every N", whole_number(1), 1, text)
+    flag(video, "--track", "follow words from frame to frame: numbers that stay, smoothed corners, short gaps closed")
     live = parser.add_argument_group("cameras and streams")
     text = "attempts in a row to open a camera or stream again that stopped; 0: none"
     option(live, "--reconnect N", whole_number(0), DEFAULT_CONNECTION.reconnect, text)

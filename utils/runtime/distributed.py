@@ -149,5 +149,6 @@ def _join(main: Callable, args, ranks: Ranks) -> None:
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")
     try:
         main(args, ranks)
+        dist.barrier()  # PyTorch 2.4 waits forever if another process has left before
     finally:
         dist.destroy_process_group()

@@ -9,6 +9,7 @@ for frame in frames:
 """
 
 import dataclasses
+from collections.abc import Collection
 from typing import NamedTuple
 
 import numpy as np
@@ -138,6 +139,10 @@ class WordTracker:
     def add(self, quads: np.ndarray) -> list[int]:
         """Begin words given by hand, (K, 4, 2), in the current frame; detections do not change their shape."""
         return [self._begin(quad, [], pinned=True) for quad in quads]
+
+    def forget(self, tracks: Collection[int]) -> None:
+        """End the words of these numbers."""
+        self._tracks = [track for track in self._tracks if track.number not in tracks]
 
     def words(self) -> list[TrackedWord]:
         """The words of the current frame."""

@@ -1,0 +1,56 @@
+"""The results of a video, frame by frame: words written, followed from frame to frame if wanted, and drawn."""
+
+from pathlib import Path
+
+import numpy as np
+
+from utils.data.video import VideoFrame, VideoReader, VideoWriter
+from utils.evaluation.detection_results import Results
+from utils.evaluation.drawing import draw_quads, draw_tracks
+from utils.tracking.steady_words import SteadyVideo, SteadyWords
+
+Detections = tuple[np.ndarray, np.ndarray]
+"""Quads (K, 4, 2) in the frame's pixels, scores (K,)."""
+
+
+class VideoResults:
+    """Writes the results of a video's frames, which are `add`ed in order; use it in a `with` block.
+
+    Without `track`, the frames that were detected from have results, and in the written video the others keep their
+    words. With it, all frames have, see `utils.tracking.steady_words`.
+
+    readable: the number of frames with a picture so far.
+    """
+
+    def __init__(self, reader: VideoReader, output: Results, track: bool):
+        self.readable = 0
+        self._source, self._output = reader.source, output
+        self._writer = VideoWriter(Path(output.picture_of(reader.source)), reader.rate)
+        self._steady = SteadyVideo() if track else None
+        self._image: np.ndarray | None = None
+        self._words: Detections | SteadyWords = np.zeros((0, 4, 2)), np.zeros(0)
+
+    def add(self, frame: VideoFrame, found: Detections | None) -> None:
+        """The next frame. found: what was detected in it; None: nothing was detected from.
+
+        In place of an unreadable frame, the one before it is written. Raises OSError and `UserError`.
+        """
+        if frame.image is not None:
+            self.readable, self._image = self.readable + 1, frame.image
+            if self._steady:
+                self._words = self._steady.next(frame.image, found)
+                self._output.write(self._source, frame, *self._words)
+            elif found:
+                self._words = found
+                self._output.write(self._source, frame, *found)
+        if self._output.pictures and self._image is not None:
+            draw = draw_tracks if self._steady else draw_quads
+            quads, _, *tracks = self._words
+            self._writer.write(draw(self._image, quads, *tracks), frame.time_ms)
+
+    def __enter__(self) -> "VideoResults":
+        return self
+
+    def __exit__(self, *error) -> None:
+        """Give the written video its name. Raises as `VideoWriter`."""
+        self._writer.__exit__(*error)
