@@ -89,7 +89,7 @@ def find_overlaps(words: Words, detections: np.ndarray) -> Overlaps:
     word_quads, detection_quads = truncate(words.quads), truncate(detections)
     ignored_words = np.asarray(words.ignored, bool).reshape(-1)
     word_areas, detection_areas = np.abs(signed_areas(word_quads)), np.abs(signed_areas(detection_quads))
-    intersection = _intersections(word_quads, detection_quads)
+    intersection = intersections(word_quads, detection_quads)
     with np.errstate(divide="ignore", invalid="ignore"):  # 0 / 0, of a polygon without area, counts as no overlap
         inside = intersection / detection_areas > DONT_CARE_PRECISION
         iou = intersection / (detection_areas + word_areas[:, None] - intersection)
@@ -117,7 +117,7 @@ def truncate(quads: np.ndarray) -> np.ndarray:
     return quads
 
 
-def _intersections(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def intersections(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Quads (A, 4, 2), (B, 4, 2) -> (A, B) areas of their intersections."""
     areas = np.zeros((len(first), len(second)))
     if not areas.size:
