@@ -77,6 +77,7 @@ def main(args: argparse.Namespace) -> None:
         short_side=args.short_side,
         score_threshold=args.score_threshold,
         nms_threshold=args.nms_threshold,
+        reject_below=args.reject_below,
     )
     detector.reading = read_options(args)
     print(f"device  {detector.runs_on}")
@@ -99,7 +100,8 @@ def main(args: argparse.Namespace) -> None:
         print(f"left out:\n{output.problems}")
     if not output.frames:
         raise UserError(f"none of the {len(sources)} inputs could be read; the first is {sources[0]}")
-    print(f"{printable(args.output_dir)}: {output.words} words in {output.frames} frames")
+    rejected = f", {detector.rejected} of them rejected" if detector.reject_below else ""
+    print(f"{printable(args.output_dir)}: {output.words} words in {output.frames} frames{rejected}")
 
 
 def expand_inputs(inputs: list[str]) -> list[Source]:

@@ -32,7 +32,7 @@ from utils.deploy.agreement import Differences, compare_maps
 from utils.deploy.engines import EngineSettings
 from utils.deploy.exported_detector import ExportedDetector, FixedFrame
 from utils.deploy.exported_network import ExportedNetwork, milliseconds_per_run
-from utils.deploy.exporting import export, onnx_to_openvino
+from utils.deploy.exporting import export, finish
 from utils.deploy.file_info import FORMATS, ExportedInfo, read_info
 from utils.deploy.quantisation import quantise
 from utils.errors import UserError, run_script
@@ -41,11 +41,11 @@ from utils.evaluation.validation import ValidationSettings, validate
 from utils.maps import SIZE_MULTIPLE
 from utils.network.base import TextNetwork
 from utils.network.cost import limit_threads, milliseconds_per_frame
+from utils.network.rejector import RejectingNetwork, Rejector
 from utils.options.exporting import add_exporting_options
 from utils.options.parser import Parser
 from utils.options.reading import read_options
 from utils.runtime.files import atomic_file, refuse_overlap
-from utils.runtime.optional import import_optional
 from utils.runtime.tables import format_table
 
 MOST_LOST = 0.01
@@ -68,18 +68,21 @@ def main(args: argparse.Namespace) -> None:
     file_format = check_request(args)
     network, contents = load_model(args.pretrain_model)
     info = describe(args, network, contents)
+    rejector = choose_rejector(args, network, contents, file_format)
     frames = TestFrames(args, info) if args.test_folder_sample else None
     measured = [frames.measure_checkpoint(network)] if frames else []
     with tempfile.TemporaryDirectory(prefix="export-") as folder:
-        path = Path(folder) / ("float.onnx" if args.int8 else f"float{args.output.suffix}")
-        export(network, info, path, "onnx" if args.int8 else file_format, args.opset)
-        differences = compare(network, path, args.threads)
+        plain = Path(folder) / ("plain.torchscript" if file_format == "torchscript" else "plain.onnx")
+        whole = RejectingNetwork(network, rejector) if rejector else network
+        export(whole, info, plain, file_format, args.opset)
+        path = finish(plain, info, rejector, file_format)
+        differences = compare(whole, path, args.threads)
         if not differences.small:
             raise UserError(f"{args.output}: not written; it differs from the checkpoint: {differences}")
         print(f"largest differences from the checkpoint: {differences}")
         measured += [frames.measure(path)] if frames else []
         if args.int8:
-            path = write_int8(args, path, info, file_format)
+            path = finish(*write_int8(args, plain, info), rejector, file_format)
             measured += [frames.measure(path)] if frames else []
         publish(path, args.output)
     if measured:
@@ -130,22 +133,26 @@ def describe(args: argparse.Namespace, network: TextNetwork, contents: dict) -> 
     return ExportedInfo(int(short_side), float(threshold), dict(network.plan), digest, size)
 
 
-def compare(network: TextNetwork, path: Path, threads: int | None) -> Differences:
+def choose_rejector(
+    args: argparse.Namespace, network: TextNetwork, contents: dict, file_format: str
+) -> Rejector | None:
+    """The checkpoint's rejector, if the file can have one."""
+    rejector = Rejector.of_checkpoint(args.pretrain_model, contents, network)
+    if rejector and file_format == "torchscript" and not args.no_rejector:
+        print("a TorchScript file holds no rejector: it is left out")
+    return None if args.no_rejector or file_format == "torchscript" else rejector
+
+
+def compare(network: TextNetwork | RejectingNetwork, path: Path, threads: int | None) -> Differences:
     detector = ExportedDetector(path, engine=EngineSettings(threads=threads))
-    return compare_maps(network, detector.run, detector.info.size)
+    return compare_maps(network, lambda images: detector.engine.run(images, 0.0), detector.info.size)
 
 
-def write_int8(args: argparse.Namespace, source: Path, info: ExportedInfo, file_format: str) -> Path:
-    """Quantise a float ONNX file; the path of the int8 file, in the same folder."""
+def write_int8(args: argparse.Namespace, source: Path, info: ExportedInfo) -> tuple[Path, ExportedInfo]:
+    """Quantise a float ONNX file: the int8 file, in the same folder, and its description."""
     detector = ExportedDetector(source)
-    inputs = calibration_inputs(args, detector)
     target = source.with_name("int8.onnx")
-    info = quantise(source, target, info, inputs)
-    if file_format == "openvino":
-        openvino = import_optional("openvino", "exporting to OpenVINO", "openvino")
-        onnx_to_openvino(openvino, target, info, target.with_suffix(".xml"))
-        target = target.with_suffix(".xml")
-    return target
+    return target, quantise(source, target, info, calibration_inputs(args, detector))
 
 
 def calibration_inputs(args: argparse.Namespace, detector: ExportedDetector) -> Iterator[np.ndarray]:

@@ -68,7 +68,14 @@ class FOTSModel(TextNetwork):
             self._load_backbone(backbone_weights)
 
     def forward(self, images: torch.Tensor) -> Prediction:
-        stride4 = self.encoder1(F.max_pool2d(self.conv1(images), 2))
+        return self.finish(self.early(images))
+
+    def early(self, images: torch.Tensor) -> torch.Tensor:
+        """The maps after the first encoder stage, (N, C, H / 4, W / 4), which a `Rejector` reads."""
+        return self.encoder1(F.max_pool2d(self.conv1(images), 2))
+
+    def finish(self, stride4: torch.Tensor) -> Prediction:
+        """The rest of the forward pass, from the maps of `early`."""
         stride8 = self.encoder2(stride4)
         stride16 = self.encoder3(stride8)
         stride32 = self.encoder4(stride16)

@@ -33,6 +33,7 @@ from utils.evaluation.validation import ValidationSettings, validate
 from utils.network.base import TextNetwork
 from utils.network.channels import ORIGINAL_PLAN, describe_groups
 from utils.network.cost import measure_cost
+from utils.network.rejector import note_left_out
 from utils.options.parser import Parser
 from utils.options.pruning import add_options
 from utils.options.pruning_request import AccuracySettings, Request, TrainingFrames, parse_request
@@ -66,6 +67,8 @@ def main(request: Request) -> None:
     if request.action == "analyse":
         analyse(Evidence(model, batches, Criterion(), request.seed), request, accuracy)
         return
+    if left_out := note_left_out(contents):
+        print(left_out)
     networks = {"before": measure_cost(model, *request.size) | accuracy.of(model)}
     original = model
     for step in range(1, request.steps):

@@ -6,6 +6,7 @@
     python3 train_sample.py ... --auto-resume                 # one line for a scheduler: starts, or resumes
     python3 train_sample.py ... --pretrain-model OUT/last.pt --continue-training
     python3 train_sample.py ... --pretrain-model PRUNED/pruned.pt --continue-training --prune
+    python3 train_sample.py ... --pretrain-model OUT/best.pt --val --rejector     # docs/rejector.md
     torchrun --nnodes 2 --nproc-per-node 4 ... train_sample.py ...
 
 Writes to --save-dir: last.pt (each epoch, and every --save-every minutes), epoch_N.pt, best.pt (best validation
@@ -29,6 +30,7 @@ from datasets import EpochSampler, make_loader, open_dataset, require_words
 from loss import Criterion
 from model import FOTSModel
 from model_pruned import FOTSModelPruned
+from rejector import train_rejector
 from utils.checkpoint import check_pruned, load_model
 from utils.data.augmentation import WholeFrame
 from utils.data.frames import FrameDataset
@@ -36,6 +38,7 @@ from utils.errors import UserError, run_script
 from utils.evaluation.validation import Validation, ValidationSettings, validate
 from utils.network.base import TextNetwork
 from utils.network.channels import read_plan, uniform_plan
+from utils.network.rejector import note_left_out
 from utils.options import training as training_options
 from utils.options.parser import Parser
 from utils.options.reading import read_options
@@ -95,6 +98,11 @@ def main(line: CommandLine, ranks: Ranks) -> None:
             options = start.options
             machine = prepare_machine(options, ranks)
             loaders = build_loaders(options, machine)
+            if options.rejector:
+                train_rejector(*start, machine, [sampler.dataset for sampler in loaders.samplers])
+                return
+            if left_out := note_left_out(start.contents):
+                ranks.print(left_out)
             run = build_run(start, machine, loaders)
             if options.resume:
                 restore_run(run, start.contents, folder)
@@ -125,8 +133,8 @@ def run_epochs(run: Run, loaders: Loaders, options: argparse.Namespace, stop: St
             if run.ranks.is_first:
                 saver.save(run)  # a validation that is stopped costs no training
             validation = validate_run(run, loaders.validation, ValidationSettings(thresholds, ranks=run.ranks), stop)
-        row = epoch_row(run, validation)
-        row |= {"images_per_second": images_per_second, "seconds": time.perf_counter() - start}
+        row = epoch_row(run, validation) | {"images_per_second": images_per_second}
+        row["seconds"] = time.perf_counter() - start
         finish_epoch(run, saver, log, row, validation)
     written = [name for name in ("last.pt", "best.pt", "ema.pt", RESULTS) if (options.save_dir / name).exists()]
     run.ranks.print(f"{options.save_dir}: {', '.join(written)}")
@@ -227,24 +235,16 @@ def build_run(start: Start, machine: Machine, loaders: Loaders) -> Run:
     options, criterion = start.options, Criterion()
     settings = training_options.step_settings(options, machine.ranks.world)
     total_steps = options.epoch * settings.size.steps(len(loaders.samplers[0]))
-    chosen = training_options.learner_settings(options)
-    learner = build_learner(start.model, criterion, chosen, machine, total_steps)
+    learner = build_learner(start.model, criterion, training_options.learner_settings(options), machine, total_steps)
     return Run(learner, settings, Progress(criterion), options.epoch)
 
 
 def describe_data(options: argparse.Namespace, loaders: Loaders) -> RunDescription:
     train_sampler, *others = loaders.samplers
-    drawn = [(len(sampler) * sampler.world, len(sampler.dataset)) for sampler in others]
+    drawn = next(((len(sampler) * sampler.world, len(sampler.dataset)) for sampler in others), None)
     images = len(train_sampler), len(train_sampler.dataset), train_sampler.dataset.count_words()
-    return RunDescription(
-        options.ngpus, options.threads, options.crop, options.teacher, *images, drawn[0] if drawn else None
-    )
-
-
-def start() -> None:
-    line = parse_args()
-    launch(main, line, line.options.ngpus)
+    return RunDescription(options.ngpus, options.threads, options.crop, options.teacher, *images, drawn)
 
 
 if __name__ == "__main__":
-    run_script(start)
+    run_script(lambda: launch(main, line := parse_args(), line.options.ngpus))

@@ -193,7 +193,8 @@ def open_network(contender: Contender, threads: int) -> Run:
     if contender.engine == "pytorch":
         return open_checkpoint(path, threads)
     if is_ours(path):
-        return open_engine(path, read_info(path), EngineSettings(contender.engine, threads)).run
+        engine = open_engine(path, read_info(path), EngineSettings(contender.engine, threads))
+        return lambda images: engine.run(images, 0.0)
     if contender.engine == "openvino":
         openvino = import_optional("openvino", str(path))
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY"}

@@ -30,6 +30,8 @@ def describe(info: ExportedInfo) -> Iterator[tuple[str, str]]:
     yield "defaults", f"short side {info.short_side}, score threshold {info.score_threshold:g}"
     yield "normalisation", f"(value / 255 - mean) / std, mean {info.mean}, std {info.std}, RGB"
     yield "precision", info.precision
+    if info.reject_below is not None:
+        yield "rejector", f"frames with a probability of text below {info.reject_below:.4f} are rejected"
     widths = sorted(set(info.plan.values()))
     yield "channel plan", f"{sum(info.plan.values()):,} channels, groups of {widths[0]} to {widths[-1]}"
     yield "checkpoint", f"SHA-256 {info.checkpoint}"
@@ -39,18 +41,27 @@ def count_operators(path: Path) -> Iterator[tuple[str, str]]:
     """Operators by number, and the weights by type, of an ONNX file."""
     onnx = import_optional("onnx", f"the operators of {path}")
     model = onnx.load(path)
-    operators = Counter(node.op_type for node in model.graph.node)
+    graphs = [*all_graphs(model.graph)]
+    operators = Counter(node.op_type for graph in graphs for node in graph.node)
     yield "opset", ", ".join(str(each.version) for each in model.opset_import if not each.domain)
     yield "operators", ", ".join(f"{count} {name}" for name, count in operators.most_common())
-    yield "weights", weights_by_type(onnx, model)
+    yield "weights", weights_by_type(onnx, graphs)
 
 
-def weights_by_type(onnx: Any, model: Any) -> str:
+def all_graphs(graph: Any) -> Iterator[Any]:
+    """A graph and the branches of its nodes, such as those of a network with a rejector."""
+    yield graph
+    for branch in (attribute.g for node in graph.node for attribute in node.attribute if attribute.HasField("g")):
+        yield from all_graphs(branch)
+
+
+def weights_by_type(onnx: Any, graphs: list[Any]) -> str:
     """The tensors that convolutions multiply with, by type: their number and share."""
-    tensors = {each.name: each for each in model.graph.initializer}
-    producers = {name: node for node in model.graph.node for name in node.output}
+    tensors = {each.name: each for graph in graphs for each in graph.initializer}
+    nodes = [node for graph in graphs for node in graph.node]
+    producers = {name: node for node in nodes for name in node.output}
     counts: Counter[str] = Counter()
-    for node in model.graph.node:
+    for node in nodes:
         if node.op_type == "Conv":
             name = node.input[1]
             if name not in tensors:  # quantised: a DequantizeLinear of an int8 tensor

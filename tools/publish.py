@@ -2,10 +2,10 @@
 
     python3 -m tools.publish OUT/best.pt weights/narrow.pt --score-threshold 0.85
 
-`--pretrain-model` accepts the file like any other checkpoint, and reads it into float32. It keeps the plan and the
-metrics. With --score-threshold, the best one of `test_sample.py --sweep`, all scores are shifted so that the cells
-above it are those above the default threshold; users of the published network then need no option. Scores are also
-weights in the merging of words, so words change slightly: measure the published file again.
+`--pretrain-model` accepts the file like any other checkpoint, and reads it into float32. It keeps the plan, the
+metrics and the rejector. With --score-threshold, the best one of `test_sample.py --sweep`, all scores are shifted so
+that the cells above it are those above the default threshold; users of the published network then need no option.
+Scores are also weights in the merging of words, so words change slightly: measure the published file again.
 """
 
 from pathlib import Path
@@ -15,10 +15,11 @@ import torch
 from utils.checkpoint import FORMAT, describe_channels, load_model, write_atomically
 from utils.decode import SCORE_THRESHOLD
 from utils.errors import UserError, printable, run_script
+from utils.network.rejector import ENTRY
 from utils.options.parser import Parser, nonempty_path, number, option
 from utils.runtime.files import refuse_overlap
 
-KEPT = ("epoch", "metrics")
+KEPT = ("epoch", "metrics", ENTRY)
 
 
 def publish(source: Path, destination: Path, score_threshold: float = SCORE_THRESHOLD) -> None:

@@ -32,6 +32,7 @@ def build_parser() -> Parser:
     option(parser, "--size H W", whole_number(64, 8192), (450, 600), "size of the images, in pixels")
     text = "share of images with small, large, steep and wide words among things that look like words"
     option(parser, "--hard SHARE", number(0, 1), 0.0, text)
+    flag(parser, "--textless", "pictures without words and without gt.mat, for train_sample.py --rejector --textless")
     option(parser, "--seed N", whole_number(0), 0, "of the random numbers")
     option(parser, "--workers N", whole_number(1, 1024), None, "processes (default: one per core)")
     flag(parser, "--replace", REPLACE_HELP)
@@ -42,7 +43,8 @@ def main() -> None:
     args = build_parser().parse_args()
     studio = load_studio(args.backgrounds, args.fonts, args.words)
     workers = args.workers or len(os.sched_getaffinity(0))
-    renderer = Renderer(args.out, studio, Style(size=tuple(args.size), hard=args.hard), args.seed)
+    style = Style(size=tuple(args.size), words=(0, 0) if args.textless else Style.words, hard=args.hard)
+    renderer = Renderer(args.out, studio, style, args.seed)
     done = []
     with contextlib.ExitStack() as stack:
         stack.enter_context(data_set_folder(args.out, (args.backgrounds, args.fonts, args.words), replace=args.replace))
@@ -52,11 +54,13 @@ def main() -> None:
             done.append(image)
             if stop.requested:
                 break
-        write_synthtext(args.out / "gt.mat", done)
+        if not args.textless:
+            write_synthtext(args.out / "gt.mat", done)
     words = sum(len(image.quads) for image in done)
     print(f"{printable(args.out)}: {len(done)} images, {words} words")
     if len(done) < args.images:
-        print(f"interrupted: gt.mat has the {len(done)} of {args.images} images that are written", file=sys.stderr)
+        place = "the folder" if args.textless else "gt.mat"
+        print(f"interrupted: {place} has the {len(done)} of {args.images} images that are written", file=sys.stderr)
         sys.exit(130)
 
 

@@ -10,6 +10,7 @@ whose weights are divided among the copies, so that the outputs do not change (N
 from utils.checkpoint import FORMAT, describe_channels, load_model, write_atomically
 from utils.errors import printable, run_script
 from utils.network.channels import uniform_plan
+from utils.network.rejector import note_left_out
 from utils.network.widening import widen
 from utils.options.parser import Parser, nonempty_path, number, option, whole_number
 from utils.runtime.files import refuse_overlap
@@ -28,10 +29,13 @@ def build_parser() -> Parser:
 def main() -> None:
     args = build_parser().parse_args()
     refuse_overlap([args.destination], [args.source])
-    network = widen(load_model(args.source)[0], uniform_plan(args.width), args.seed)
+    source, others = load_model(args.source)
+    network = widen(source, uniform_plan(args.width), args.seed)
     args.destination.parent.mkdir(parents=True, exist_ok=True)
     contents = {"format": FORMAT, "model": network.state_dict(), **describe_channels(network)}
     write_atomically(args.destination, contents)
+    if left_out := note_left_out(others):
+        print(left_out)
     print(f"{printable(args.destination)}: {sum(weights.numel() for weights in network.parameters()):,} parameters")
 
 

@@ -41,6 +41,11 @@ class BaseDetector(ABC):
     runs_on: str
     """What runs the network, in words, for the header of a run."""
 
+    reject_below = 0.0
+    """Probability of text below which a frame is rejected: it has no words, and most of the network is not computed."""
+    rejected = 0
+    """Frames rejected so far."""
+
     def __init__(self, transform: WholeFrame, thresholds: Thresholds):
         self.transform, self.thresholds = transform, thresholds
         self.reading = DEFAULT_READING
@@ -67,6 +72,16 @@ class BaseDetector(ABC):
 
     def synchronise(self) -> None:  # noqa: B027 - only a GPU needs it
         """Wait until the device is done, so that times can be measured."""
+
+
+def rejection_threshold(path: str | Path, own: float | None, asked: float | None) -> float:
+    """The probability below which frames are rejected.
+
+    own: the threshold of the file's rejector, None if it has none. asked: for another one. Raises `UserError`.
+    """
+    if own is None and asked:
+        raise UserError(f"--reject-below {asked}: {path} has no rejector; train one with train_sample.py --rejector")
+    return (own if asked is None else asked) or 0.0
 
 
 def as_rgb(

@@ -1,14 +1,15 @@
 """How much an exported network's maps differ from its checkpoint's."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 import torch
 
-from utils.maps import Prediction, normalise
+from utils.maps import normalise
 from utils.network.base import TextNetwork
+from utils.network.rejector import RejectingNetwork
 
 SIZES = (1, 64, 96), (2, 160, 256), (1, 416, 736)
 """Pictures, height and width of the inputs that are compared. 416 / 32 and 160 / 32 are odd: there, the decoder's maps
@@ -25,6 +26,7 @@ class Differences(NamedTuple):
     """The largest differences over all cells of all inputs."""
 
     probability: float
+    """That a cell is text, or by the rejector that a frame has some."""
     distance: float
     """Pixels."""
     angle: float
@@ -41,15 +43,21 @@ class Differences(NamedTuple):
 
 @torch.inference_mode()
 def compare_maps(
-    network: TextNetwork, run: Callable[[np.ndarray], Prediction], size: tuple[int, int] | None = None
+    network: TextNetwork | RejectingNetwork,
+    run: Callable[[np.ndarray], Sequence[np.ndarray]],
+    size: tuple[int, int] | None = None,
 ) -> Differences:
-    """The differences between a checkpoint's network and an exported one. size: the only size that it runs at."""
+    """The differences between a checkpoint's network, with or without its rejector, and an exported one.
+
+    run: returns the same arrays as the network. size: the only size that it runs at.
+    """
     found = []
     for images in check_inputs(size):
         expected = [maps.double() for maps in network(images)]
         actual = [torch.from_numpy(np.array(maps)).double() for maps in run(images.numpy())]
         expected[0], actual[0] = expected[0].sigmoid(), actual[0].sigmoid()
-        found.append([_largest(*maps) for maps in zip(expected, actual, strict=True)])
+        confidence, distances, angle, *text = [_largest(*maps) for maps in zip(expected, actual, strict=True)]
+        found.append([max([confidence, *text]), distances, angle])
     return Differences(*np.max(found, axis=0).tolist())
 
 

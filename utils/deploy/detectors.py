@@ -28,21 +28,25 @@ def load_detector(
     ngpus: int | None = None,
     threads: int | None = None,
     backend: str | None = None,
+    reject_below: float | None = None,
     **options: Any,
 ) -> BaseDetector:
     """The detector of a checkpoint, original or pruned, or of an exported file.
 
     ngpus: as --ngpus; None takes the option `device` of `utils.detector.Detector`. threads: on the CPU. backend: of an
-    exported file, see `utils.deploy.engines.BACKENDS`. options: `short_side`, `score_threshold`, `nms_threshold`; None
-    is the file's value, or the default of `Detector`.
+    exported file, see `utils.deploy.engines.BACKENDS`. reject_below: probability of text below which frames are
+    rejected; None: that of the file's rejector, if it has one; 0: never. options: `short_side`, `score_threshold`,
+    `nms_threshold`; None is the file's value, or the default of `Detector`.
     """
     options = {name: value for name, value in options.items() if value is not None}
     if is_exported(path):
         if (device := str(options.pop("device", "cpu"))) != "cpu":
             raise UserError(f"{path}: an exported file runs on the CPU, not on {device}; load the checkpoint instead")
-        return ExportedDetector(path, engine=EngineSettings(backend, threads), **options)
+        detector = ExportedDetector(path, engine=EngineSettings(backend, threads), **options)
+        detector.use_rejector(reject_below)
+        return detector
     refuse_backend(path, backend)
-    return _load_checkpoint(path, ngpus, threads, options)
+    return _load_checkpoint(path, ngpus, threads, {"reject_below": reject_below, **options})
 
 
 def refuse_backend(path: str | Path, backend: str | None) -> None:

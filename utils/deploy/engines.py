@@ -1,7 +1,8 @@
 """What runs an exported network: ONNX Runtime, OpenVINO, OpenCV, or PyTorch for TorchScript.
 
-Each engine is imported only when it is used. An engine maps (N, 3, H, W) float32, normalised, to a
-`utils.maps.Prediction` of NumPy arrays.
+Each engine is imported only when it is used. An engine maps (N, 3, H, W) float32, normalised, to the arrays of a
+`utils.maps.Prediction`. Of a network with a rejector, it takes the probability below which frames are rejected, too,
+and its last array is the probabilities of text (N,).
 """
 
 import warnings
@@ -12,13 +13,12 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from utils.deploy.file_info import FORMATS, INPUT, OUTPUTS, ExportedInfo
+from utils.deploy.file_info import FORMATS, INPUT, OUTPUTS, REJECT_BELOW, TEXT, ExportedInfo
 from utils.errors import UserError
-from utils.maps import Prediction
 from utils.runtime.cores import choose_threads
 from utils.runtime.optional import import_optional
 
-Run = Callable[[np.ndarray], Prediction]
+Run = Callable[[np.ndarray, float], list[np.ndarray]]
 
 
 class Engine(NamedTuple):
@@ -63,8 +63,8 @@ def _open_onnxruntime(path: Path, info: ExportedInfo, threads: int) -> Engine:
         options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
     session = _load(path, lambda: ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
 
-    def run(images: np.ndarray) -> Prediction:
-        return Prediction(*session.run(list(OUTPUTS), {INPUT: images}))
+    def run(images: np.ndarray, reject_below: float) -> list[np.ndarray]:
+        return session.run(_outputs(info), _inputs(info, images, reject_below))
 
     return Engine(run, f"ONNX Runtime {ort.__version__}")
 
@@ -79,9 +79,9 @@ def _open_openvino(path: Path, info: ExportedInfo, threads: int) -> Engine:
     compiled = _load(path, lambda: openvino.Core().compile_model(str(path), "CPU", settings))
     request = compiled.create_infer_request()
 
-    def run(images: np.ndarray) -> Prediction:
-        found = request.infer({0: images}, share_inputs=True)
-        return Prediction(*(found[name] for name in OUTPUTS))
+    def run(images: np.ndarray, reject_below: float) -> list[np.ndarray]:
+        found = request.infer(_inputs(info, images, reject_below), share_inputs=True)
+        return [found[name] for name in _outputs(info)]
 
     return Engine(run, f"OpenVINO {openvino.__version__.split('-')[0]}")
 
@@ -94,13 +94,14 @@ def _open_opencv(path: Path, info: ExportedInfo, threads: int) -> Engine:
         )
     if info.size is None:
         raise UserError(f"{path}: OpenCV runs networks of a fixed size only; export it with --size H W")
+    if info.reject_below is not None:
+        raise UserError(f"{path}: OpenCV runs no networks with a rejector; export it with --no-rejector")
     cv2.setNumThreads(threads)
     network = _load(path, lambda: cv2.dnn.readNetFromONNX(str(path)))
 
-    def run(images: np.ndarray) -> Prediction:
+    def run(images: np.ndarray, reject_below: float) -> list[np.ndarray]:
         network.setInput(images)
-        found = dict(zip(OUTPUTS, network.forward(list(OUTPUTS)), strict=True))
-        return Prediction(**found)
+        return list(network.forward(list(OUTPUTS)))
 
     return Engine(run, f"OpenCV {cv2.__version__}")
 
@@ -112,11 +113,20 @@ def _open_torchscript(path: Path, info: ExportedInfo, threads: int) -> Engine:
         warnings.simplefilter("ignore")  # newer versions of PyTorch advise another format
         network = _load(path, lambda: torch.jit.load(str(path), "cpu").eval())
 
-    def run(images: np.ndarray) -> Prediction:
+    def run(images: np.ndarray, reject_below: float) -> list[np.ndarray]:
         with torch.inference_mode():
-            return Prediction(*(maps.numpy() for maps in network(torch.from_numpy(images))))
+            return [maps.numpy() for maps in network(torch.from_numpy(images))]
 
     return Engine(run, f"TorchScript, PyTorch {torch.__version__}")
+
+
+def _inputs(info: ExportedInfo, images: np.ndarray, reject_below: float) -> dict[str, np.ndarray]:
+    """The inputs of an ONNX or OpenVINO network by name."""
+    return {INPUT: images} | ({} if info.reject_below is None else {REJECT_BELOW: np.array(reject_below, np.float32)})
+
+
+def _outputs(info: ExportedInfo) -> list[str]:
+    return [*OUTPUTS] if info.reject_below is None else [*OUTPUTS, TEXT]
 
 
 def _load(path: Path, load: Callable[[], Any]) -> Any:

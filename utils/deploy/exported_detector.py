@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from utils.base_detector import BaseDetector
+from utils.base_detector import BaseDetector, rejection_threshold
 from utils.data.augmentation import NetworkInput, WholeFrame, pad
 from utils.decode import NMS_THRESHOLD, Thresholds
 from utils.deploy.engines import DEFAULT_ENGINE, EngineSettings, open_engine
@@ -37,7 +37,7 @@ class ExportedDetector(BaseDetector):
     """The detector of an exported file.
 
     short_side, score_threshold: None for the file's own. nms_threshold: see `utils.decode.Thresholds`. engine: what
-    runs the file. Raises `UserError`.
+    runs the file. Frames are rejected only after `use_rejector`. Raises `UserError`.
     """
 
     def __init__(
@@ -49,13 +49,20 @@ class ExportedDetector(BaseDetector):
         nms_threshold: float = NMS_THRESHOLD,
         engine: EngineSettings = DEFAULT_ENGINE,
     ):
-        path = Path(path)
+        self.path = path = Path(path)
         self.info = info = read_info(path)
         score = info.score_threshold if score_threshold is None else score_threshold
         super().__init__(input_transform(path, info, short_side), Thresholds(score, nms_threshold))
         self.engine = open_engine(path, info, engine)
         self.runs_on = f"CPU, {self.engine.name}, {info.precision}"
         self._tables = normalisation_tables(info)
+
+    def use_rejector(self, below: float | None = None) -> None:
+        """Reject frames whose probability of text is lower than `below`; None: the threshold of the file's rejector.
+
+        Raises `UserError` if the file has no rejector and `below` is above 0.
+        """
+        self.reject_below = rejection_threshold(self.path, self.info.reject_below, below)
 
     def predict(self, inputs: Sequence[NetworkInput]) -> Prediction:
         """See `BaseDetector.predict`."""
@@ -74,13 +81,22 @@ class ExportedDetector(BaseDetector):
     def run(self, images: np.ndarray) -> Prediction:
         """The maps of normalised pictures (N, 3, H, W) float32; those of a fixed size are run one by one."""
         if self.info.size is None or len(images) == 1:
-            return self.engine.run(images)
+            return self._without_rejected(self.engine.run(images, self.reject_below))
         # An engine may reuse the memory of its outputs in its next run.
-        alone: list[Any] = [
-            [np.array(maps) for maps in self.engine.run(images[number : number + 1])] for number in range(len(images))
+        alone = [
+            [np.array(maps) for maps in self.engine.run(images[number : number + 1], self.reject_below)]
+            for number in range(len(images))
         ]
-        joined: list[Any] = [np.concatenate(maps) for maps in zip(*alone, strict=True)]
-        return Prediction(*joined)
+        return self._without_rejected([np.concatenate(maps) for maps in zip(*alone, strict=True)])
+
+    def _without_rejected(self, found: list[Any]) -> Prediction:
+        """The maps of an engine's output, without text in rejected pictures, which are counted."""
+        confidence, distances, angle, *text = found
+        if text and (rejected := text[0] < np.float32(self.reject_below)).any():
+            self.rejected += int(rejected.sum())
+            confidence = np.where(rejected[:, None, None, None], np.float32(-np.inf), confidence)
+        maps: list[Any] = [confidence, distances, angle]
+        return Prediction(*maps)
 
 
 def input_transform(path: Path, info: ExportedInfo, short_side: int | None) -> WholeFrame:

@@ -15,11 +15,13 @@ from typing import Any
 
 import torch
 
-from utils.deploy.file_info import INPUT, OUTPUTS, SECTION, ExportedInfo
+from utils.deploy.file_info import INPUT, OUTPUTS, SECTION, TEXT, ExportedInfo
+from utils.deploy.rejecting import add_rejection
 from utils.errors import UserError
 from utils.maps import SIZE_MULTIPLE
 from utils.network.base import TextNetwork
 from utils.network.inference import for_inference
+from utils.network.rejector import RejectingNetwork, Rejector
 from utils.runtime.optional import import_optional
 
 OPSET = 18
@@ -29,8 +31,13 @@ _MOST_PICTURES, _MOST_CELLS = 1024, 512
 """Limits of N, and of H and W in multiples of 32, that the exporter is given for free dimensions."""
 
 
-def export(network: TextNetwork, info: ExportedInfo, path: Path, file_format: str, opset: int = OPSET) -> None:
-    """Write a network to `path`. file_format: one of `EXPORTERS`. Raises `MissingPackage`, `UserError`."""
+def export(
+    network: TextNetwork | RejectingNetwork, info: ExportedInfo, path: Path, file_format: str, opset: int = OPSET
+) -> None:
+    """Write a network to `path`, with its rejector as one more output. Raises `MissingPackage`, `UserError`.
+
+    file_format: one of `EXPORTERS`; the file for openvino is an ONNX file, see `finish`.
+    """
     folded = for_inference(network).to(memory_format=torch.contiguous_format)
     EXPORTERS[file_format](folded, info, path, opset)
 
@@ -50,7 +57,7 @@ def _export_onnx(network: torch.nn.Module, info: ExportedInfo, path: Path, opset
             dynamo=True,
             dynamic_shapes=dynamic,
             input_names=[INPUT],
-            output_names=list(OUTPUTS),
+            output_names=[*OUTPUTS, TEXT] if isinstance(network, RejectingNetwork) else list(OUTPUTS),
             opset_version=opset,
             verbose=False,
         )
@@ -69,11 +76,15 @@ def _remove_traces(model: Any) -> None:
         del part.metadata_props[:]
 
 
-def _export_openvino(network: torch.nn.Module, info: ExportedInfo, path: Path, opset: int) -> None:
-    openvino = import_optional("openvino", "exporting to OpenVINO", "openvino")
-    whole = path.with_suffix(".onnx")
-    _export_onnx(network, info, whole, opset)
-    onnx_to_openvino(openvino, whole, info, path)
+def finish(path: Path, info: ExportedInfo, rejector: Rejector | None, file_format: str) -> Path:
+    """The file as it is published: of a plain ONNX file, one that rejects frames, and OpenVINO's form."""
+    if rejector:
+        path, source = path.with_stem(f"{path.stem}_rejecting"), path
+        info = add_rejection(source, path, info, rejector.threshold)
+    if file_format == "openvino":
+        path, source = path.with_suffix(".xml"), path
+        onnx_to_openvino(import_optional("openvino", "exporting to OpenVINO", "openvino"), source, info, path)
+    return path
 
 
 def onnx_to_openvino(openvino: Any, source: Path, info: ExportedInfo, path: Path) -> None:
@@ -92,7 +103,7 @@ def _export_torchscript(network: torch.nn.Module, info: ExportedInfo, path: Path
 
 EXPORTERS: dict[str, Callable[[torch.nn.Module, ExportedInfo, Path, int], None]] = {
     "onnx": _export_onnx,
-    "openvino": _export_openvino,
+    "openvino": _export_onnx,
     "torchscript": _export_torchscript,
 }
 """Format -> the function that writes it."""

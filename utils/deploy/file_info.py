@@ -29,6 +29,10 @@ INPUT, OUTPUTS = "images", ("confidence", "distances", "angle")
 """Names of an exported network's input, (N, 3, H, W) float32 and normalised, and of its outputs, the maps of
 `utils.maps.Prediction`."""
 
+TEXT, REJECT_BELOW = "text", "reject_below"
+"""Of a network with a rejector: one more output, (N,) probabilities of text, and one more input, a float32 scalar. If
+all probabilities are below it, most of the network is not computed and the maps contain no text."""
+
 _METADATA_FIELD, _LONGEST_ENTRY = 14, 1 << 20
 _VARINT, _EIGHT_BYTES, _LENGTH, _FOUR_BYTES = 0, 1, 2, 5
 
@@ -51,6 +55,8 @@ class ExportedInfo:
     """float32 or int8."""
     mean: tuple[float, ...] = IMAGE_MEAN
     std: tuple[float, ...] = IMAGE_STD
+    reject_below: float | None = None
+    """The rejector's own threshold; None for a network without a rejector."""
     format: int = FORMAT
 
     def properties(self) -> dict[str, str]:
@@ -65,6 +71,7 @@ class ExportedInfo:
         try:
             if (version := int(properties["format"])) > FORMAT:
                 raise UserError(f"{path}: format {version} is newer than this program's {FORMAT}; update it")
+            properties = {REJECT_BELOW: "null"} | properties  # files from before the rejector
             values: dict[str, Any] = {each.name: json.loads(properties[each.name]) for each in fields(cls)}
             for name in ("size", "mean", "std"):
                 values[name] = values[name] and tuple(values[name])
@@ -80,6 +87,8 @@ class ExportedInfo:
             raise ValueError(f"short side {self.short_side}, score threshold {self.score_threshold}")
         if self.size and (len(self.size) != 2 or min(self.size) < 1 or any(side % SIZE_MULTIPLE for side in self.size)):
             raise ValueError(f"size {self.size}")
+        if self.reject_below is not None and not 0 <= self.reject_below <= 1:
+            raise ValueError(f"{REJECT_BELOW} {self.reject_below}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
             raise ValueError(f"mean {self.mean}, std {self.std}")
 

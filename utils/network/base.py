@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping
 
+import torch
 from torch import nn
 
+from utils.maps import Prediction
 from utils.network.channels import ORIGINAL_PLAN
 from utils.network.origin import Origin
 
@@ -18,6 +20,14 @@ class TextNetwork(nn.Module):
     """Channels by channel group."""
     origin: Origin
     """The network before all pruning, and which of its channels this network has."""
+
+    def early(self, images: torch.Tensor) -> torch.Tensor:
+        """The maps after the first encoder stage, (N, C, H / 4, W / 4), which a `Rejector` reads."""
+        raise NotImplementedError
+
+    def finish(self, stride4: torch.Tensor) -> Prediction:
+        """The rest of the forward pass, from the maps of `early`."""
+        raise NotImplementedError
 
     @property
     def pruned(self) -> bool:

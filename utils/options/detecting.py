@@ -22,6 +22,9 @@ def add_detecting_options(parser: Parser) -> None:
     add_output_options(parser.add_argument_group("output"))
     detection = parser.add_argument_group("detection")
     add_detection_options(detection, "--short-side", of_file=True)
+    text = "reject frames whose probability of text is lower: most of the network is not computed; 0: reject none "
+    text += "(default: that of the file's rejector, if it has one)"
+    option(detection, "--reject-below P", number(0, 1), None, text)
     video = parser.add_argument_group("videos")
     text = "detect in every Nth frame; the frames between keep its words or, with --track, follow them"
     option(video, "--every N", whole_number(1), 1, text)

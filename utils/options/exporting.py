@@ -2,7 +2,7 @@
 
 from utils.deploy.exporting import EXPORTERS, OPSET
 from utils.deploy.quantisation import FRAMES
-from utils.options.parser import Parser, nonempty_path, nonempty_text, number, option, whole_number
+from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
 
 
@@ -22,6 +22,7 @@ def add_file_options(group) -> None:
     text = "fixed size of the input, multiples of 32, one picture at a time (default: any size, any number of pictures)"
     option(group, "--size H W", whole_number(32), None, text)
     option(group, "--opset N", whole_number(18, 25), OPSET, "version of ONNX's operators")
+    flag(group, "--no-rejector", "leave out the checkpoint's rejector; OpenCV runs no file with one")
     text = "short side that the file asks for (default: that of the checkpoint's validation, else 280)"
     option(group, "--short-side PX", whole_number(1), None, text)
     text = "score threshold that the file asks for (default: that of the checkpoint's validation, else 0.5)"

@@ -14,6 +14,7 @@ from utils.errors import UserError
 from utils.options.machine import MOST_IMAGES, add_cache_option, add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
+from utils.options.rejector import add_rejector_options, check_rejector, rejector_folders
 from utils.options.sample import add_format_option, add_ratio_option, add_sample_option, sample_folders
 from utils.options.view import add_detection_options, add_view_options
 from utils.runtime.files import refuse_overlap
@@ -57,6 +58,7 @@ def build_parser(description: str | None = None) -> Parser:
     add_view_options(view)
     add_detection_options(view)
     add_network_options(parser.add_argument_group("network"))
+    add_rejector_options(parser.add_argument_group("rejector"))
     learning = parser.add_argument_group("learning")
     add_step_options(learning)
     add_schedule_options(learning)
@@ -154,8 +156,9 @@ def parse_args(arguments: Sequence[str] | None = None, description: str | None =
     check_values(parser, line.options)
     check_network(parser, line)
     check_effects(parser, line)
-    samples = sample_folders(line.options.train_folder_sample)
-    folders = line.options.train_folder_syn, *(folder.path for folder in samples)
+    check_rejector(parser, line.options, line.given)
+    samples = [folder.path for folder in sample_folders(line.options.train_folder_sample)]
+    folders = line.options.train_folder_syn, *samples, *rejector_folders(line.options)
     refuse_overlap([line.options.save_dir], folders, inside=False)
     return line
 

@@ -45,11 +45,11 @@ def load_studio(backgrounds: Path | None, fonts: Path | None, words: Path | None
 
 
 def render_image(studio: Studio, style: Style, seed: int, number: int) -> tuple[bytes, Scene]:
-    """Image `number` of a seed: the bytes of a JPEG, and its scene, with at least one word."""
+    """Image `number` of a seed: the bytes of a JPEG, and its scene, with a word unless the style has none."""
     rng = np.random.default_rng([seed, number])
     for _ in range(20):
         scene = draw_scene(rng, studio, style)
-        if scene.blocks:
+        if scene.blocks or not style.words[1]:
             break
     else:
         raise UserError(f"image {number}: no word found room in 20 scenes; give shorter words or larger images")

@@ -109,7 +109,7 @@ class Scene(NamedTuple):
 def draw_scene(rng: np.random.Generator, studio: Studio, style: Style = Style()) -> Scene:
     """A background with blocks of words that do not overlap, before the effects of a camera."""
     if _happens(rng, style.hard):
-        style = replace(HARD, size=style.size)
+        style = replace(HARD, size=style.size, words=style.words)
     picture = studio.scenery.draw(rng, *style.size)
     if style.distractors[1]:
         for _ in range(rng.integers(style.distractors[0], style.distractors[1] + 1)):
