@@ -25,8 +25,6 @@ import os
 import re
 from pathlib import Path
 
-from tqdm import tqdm
-
 from utils.base_detector import BaseDetector
 from utils.data.folder_contents import note_unused_files
 from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
@@ -43,6 +41,7 @@ from utils.options.parser import Parser
 from utils.options.reading import read_options
 from utils.runtime.files import refuse_overlap
 from utils.runtime.pipeline import Ahead, Behind, Newest
+from utils.runtime.progress import progress, write_line
 
 __all__ = ["load_detector"]
 
@@ -85,7 +84,7 @@ def main(args: argparse.Namespace) -> None:
     output.name_sources(sources)
     for folder in filter(Path.is_dir, map(Path, args.inputs)):
         note_unused_files(filter(Path.is_file, folder.iterdir()), IMAGE_SUFFIXES | VIDEO_SUFFIXES, output.problems)
-    for source in tqdm(sources, desc="detect", unit="input", leave=False, disable=None):
+    for source in progress(sources, desc="detect", unit="input"):
         try:
             if is_picture(source):
                 detect_picture(source, detector, output)
@@ -95,7 +94,7 @@ def main(args: argparse.Namespace) -> None:
                     detect_video(reader, detector, output, args)
         except (UnreadableImage, UnreadableVideo) as error:
             output.problems.add("inputs unreadable, left out", str(error))
-            tqdm.write(f"left out: {printable(error)}")
+            write_line(f"left out: {printable(error)}")
     if output.problems:
         print(f"left out:\n{output.problems}")
     if not output.frames:
@@ -165,7 +164,7 @@ def detect_video(reader: VideoReader, detector: BaseDetector, output: Results, a
         written = stack.enter_context(Behind(results.add, QUEUED_FRAMES))
         stack.enter_context(frames)
         name = printable(output.name_of(source))
-        bar = stack.enter_context(tqdm(total=reader.count, desc=name, unit="frame", leave=False, disable=None))
+        bar = stack.enter_context(progress(total=reader.count, desc=name, unit="frame"))
         if not isinstance(source, Path):
             stack.enter_context(contextlib.suppress(KeyboardInterrupt))
         for frame in frames:

@@ -146,7 +146,7 @@ def merge_words(
     order = np.argsort(-weights, kind="stable")[:MAX_BOXES]
     quads, scores, weights = quads[order], scores[order], weights[order]
     heads = _greedy_groups(quads, MERGE_THRESHOLD)
-    _, word = np.unique(heads, return_inverse=True)
+    word = (np.cumsum(_is_head(heads)) - 1)[heads]
     totals = np.bincount(word, weights)
     columns = np.column_stack([quads.reshape(-1, 8), scores]).T * weights
     means = np.stack([np.bincount(word, column) for column in columns], 1) / totals[:, None]
@@ -156,7 +156,12 @@ def merge_words(
 def suppress(quads: np.ndarray, priority: np.ndarray, threshold: float) -> np.ndarray:
     """Non-maximum suppression of quads (N, 4, 2): indices (K,) of the quads to keep, highest priority (N,) first."""
     order = np.argsort(-priority, kind="stable")
-    return order[np.unique(_greedy_groups(quads[order], threshold))]
+    return order[_is_head(_greedy_groups(quads[order], threshold))]
+
+
+def _is_head(heads: np.ndarray) -> np.ndarray:
+    """(N,) bool: which quads are heads. (np.unique imports all of np.ma, in every process that detects.)"""
+    return heads == np.arange(len(heads))
 
 
 def _greedy_groups(quads: np.ndarray, threshold: float) -> np.ndarray:

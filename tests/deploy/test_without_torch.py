@@ -9,8 +9,8 @@ from detect import load_detector
 from tests.deploy.conftest import CHECKPOINT
 from utils.errors import UserError
 
-MISSING = "torch", "torchvision", "scipy", "onnx", "onnxscript", "matplotlib", "PIL"
-"""What the packages of requirements-deploy.txt do not bring."""
+MISSING = "torch", "torchvision", "scipy", "onnx", "onnxscript", "matplotlib", "PIL", "tqdm"
+"""What the packages of requirements-deploy.txt do not bring; and tqdm, which only a terminal's bars need."""
 
 START = f"""
 import runpy, sys

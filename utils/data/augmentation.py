@@ -4,6 +4,8 @@ Matrices are (2, 3) and map (x, y) pixel positions of the frame to those of the 
 the same matrix as the pixels. Pixel (x, y) covers x - 0.5 to x + 0.5.
 """
 
+from __future__ import annotations  # else `np.random` in them imports it, which a detector does not use
+
 import math
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple, Protocol
