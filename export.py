@@ -14,11 +14,9 @@ import utils.runtime.openmp  # noqa: F401  # isort: skip  (PyTorch reads its set
 import argparse
 import hashlib
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from datasets import EpochSampler, make_loader, open_dataset
@@ -26,20 +24,21 @@ from loss import Criterion
 from utils.checkpoint import load_model
 from utils.data.augmentation import WholeFrame
 from utils.data.image_types import ReadOptions
-from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image
 from utils.decode import SCORE_THRESHOLD, Thresholds
 from utils.deploy.agreement import Differences, compare_maps
+from utils.deploy.calibration import calibration_inputs
 from utils.deploy.engines import EngineSettings
 from utils.deploy.exported_detector import ExportedDetector, FixedFrame
 from utils.deploy.exported_network import ExportedNetwork, milliseconds_per_run
 from utils.deploy.exporting import export, finish
 from utils.deploy.file_info import FORMATS, ExportedInfo, read_info
-from utils.deploy.quantisation import quantise
+from utils.deploy.quantisation import operators_without, quantise
 from utils.errors import UserError, run_script
 from utils.evaluation import Evaluation
 from utils.evaluation.validation import ValidationSettings, validate
 from utils.maps import SIZE_MULTIPLE
 from utils.network.base import TextNetwork
+from utils.network.channels import LAYERS
 from utils.network.cost import limit_threads, milliseconds_per_frame
 from utils.network.rejector import RejectingNetwork, Rejector
 from utils.options.exporting import add_exporting_options
@@ -89,7 +88,8 @@ def main(args: argparse.Namespace) -> None:
         print(format_table([HEADER, *(each.row() for each in measured)]))
         if (lost := measured[0].scores.hmean - measured[-1].scores.hmean) > MOST_LOST:
             print(
-                f"hmean drops by {lost:.3f}: give --int8 pictures that are more like the test frames, or more of them"
+                f"hmean drops by {lost:.3f}: give --int8 pictures that are more like the test frames, or more of them; "
+                "or --float-layers: tools.int8_sensitivity names the layers that lose most"
             )
     size = f"one picture of {info.size[0]}x{info.size[1]} at a time" if info.size else "pictures of any size"
     megabytes = args.output.stat().st_size / 1e6
@@ -107,6 +107,10 @@ def check_request(args: argparse.Namespace) -> str:
         raise UserError(f"--size {args.size[0]} {args.size[1]}: expected multiples of {SIZE_MULTIPLE}")
     if args.int8 and file_format == "torchscript":
         raise UserError("--int8: not for torchscript; give --output a name that ends with .onnx or .xml")
+    if args.float_layers and not args.int8:
+        raise UserError("--float-layers: has an effect with --int8 only")
+    if unknown := sorted(set(args.float_layers or ()) - {layer.conv for layer in LAYERS}):
+        raise UserError(f"--float-layers {unknown[0]}: there is no such layer; tools.int8_sensitivity lists them")
     if not args.output.parent.is_dir():
         raise UserError(f"--output {args.output}: there is no folder {args.output.parent}; create it")
     refuse_overlap([args.output], [args.pretrain_model])
@@ -150,32 +154,10 @@ def compare(network: TextNetwork | RejectingNetwork, path: Path, threads: int | 
 
 def write_int8(args: argparse.Namespace, source: Path, info: ExportedInfo) -> tuple[Path, ExportedInfo]:
     """Quantise a float ONNX file: the int8 file, in the same folder, and its description."""
-    detector = ExportedDetector(source)
+    inputs = calibration_inputs(Path(args.int8), args.calibration_frames, ExportedDetector(source), read_options(args))
+    operators = operators_without(source, args.float_layers) if args.float_layers else None
     target = source.with_name("int8.onnx")
-    return target, quantise(source, target, info, calibration_inputs(args, detector))
-
-
-def calibration_inputs(args: argparse.Namespace, detector: ExportedDetector) -> Iterator[np.ndarray]:
-    """Normalised pictures of the folder --int8, spread evenly over it."""
-    paths = sorted(path for path in Path(args.int8).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    if not paths:
-        raise UserError(
-            f"--int8 {args.int8}: no picture in this folder; give one with pictures like those to detect in"
-        )
-    count = min(args.calibration_frames, len(paths))
-    found, unreadable = 0, ""
-    for number in range(count):
-        path = paths[number * len(paths) // count]
-        try:
-            image = read_image(path, read_options(args))
-        except UnreadableImage as error:
-            unreadable = str(error)
-            continue
-        found += 1
-        yield detector.prepare([detector.transform(image)])
-    if not found:
-        raise UserError(f"--int8 {args.int8}: none of {count} pictures can be read; the last: {unreadable}")
-    print(f"calibrated on {found} pictures of {args.int8}")
+    return target, quantise(source, target, info, inputs, operators)
 
 
 def publish(path: Path, output: Path) -> None:

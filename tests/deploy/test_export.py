@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from model_pruned import FOTSModelPruned
 from tests.deploy.conftest import CHECKPOINT, run_export
 from utils.checkpoint import load_model
 from utils.data.annotations import Words
@@ -15,11 +16,15 @@ from utils.data.augmentation import NetworkInput
 from utils.deploy.agreement import compare_maps
 from utils.deploy.engines import EngineSettings
 from utils.deploy.exported_detector import ExportedDetector
+from utils.deploy.exporting import with_tensors
 from utils.deploy.file_info import read_info
+from utils.deploy.quantisation import convolutions, operators_without, quantise
+from utils.deploy.sensitivity import errors_of_layers
 from utils.detector import Detector
 from utils.errors import UserError
 from utils.evaluation import evaluate
 from utils.maps import normalise
+from utils.network.channels import LAYERS, uniform_plan
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,14 @@ class TestFiles:
         with torch.no_grad():
             other.distances[0].bias += 1e-3
         assert not compare_maps(other, ExportedDetector(float_file).run).small
+
+    def test_the_graph_serves_networks_of_other_widths(self, float_file, tmp_path):
+        torch.manual_seed(0)
+        other = FOTSModelPruned(uniform_plan(0.1)).eval()
+        with_tensors(float_file, other, tmp_path / "other.onnx")
+        differences = compare_maps(other, ExportedDetector(tmp_path / "other.onnx").run)
+        assert max(differences.probability, differences.angle) < 1e-3
+        assert differences.distance < 0.1  # an untrained network's large activations are rounded more coarsely
 
     def test_torchscript(self, tmp_path, network):
         path = run_export(tmp_path / "net.torchscript")
@@ -115,6 +128,21 @@ class TestWords:
         words = [Words(quads, np.zeros(len(quads), bool)) for quads in expected]
         assert evaluate(words, found).hmean > 0.9
 
+    def test_layers_that_stay_float_and_what_int8_costs_in_a_layer(self, float_file, pictures, tmp_path):
+        onnx = pytest.importorskip("onnx")
+        detector, path = ExportedDetector(float_file), tmp_path / "int8.onnx"
+        inputs = [detector.prepare([detector.transform(cv2.imread(str(each))[..., ::-1])]) for each in pictures[:2]]
+        layers = convolutions(float_file)
+        assert set(layers) == {layer.conv for layer in LAYERS}
+        quantise(float_file, path, detector.info, inputs, operators_without(float_file, {"distances.0", "conv1.0"}))
+        kept = {each.name for each in onnx.load(path).graph.initializer if each.data_type == onnx.TensorProto.FLOAT}
+        assert {layer for layer in layers if f"{layer}.weight" in kept} == {"distances.0", "conv1.0"}
+        lines = list(errors_of_layers(float_file, inputs, ["conv1.0", "center.1.0"]))
+        assert [line.layer for line in lines] == ["all layers", "conv1.0", "center.1.0"]
+        assert all(min(line.errors) > 0 for line in lines)
+        assert lines[0].share(lines[0].errors) == 1
+        assert lines[2].share(lines[0].errors) < 1
+
     def test_normalisation_is_that_of_training(self, float_file):
         levels = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 256, 3)
         detector = ExportedDetector(float_file)
@@ -145,7 +173,9 @@ class TestRefusals:
     def test_a_folder_without_pictures(self, tmp_path, refuses):
         pytest.importorskip("onnxscript")
         line = ("export.py", "--pretrain-model", CHECKPOINT, "--output", tmp_path / "a.onnx")
-        refuses(*line, "--int8", tmp_path, parts=[f"--int8 {tmp_path}", "no picture"])
+        refuses(*line, "--int8", tmp_path, parts=[f"{tmp_path}: no picture"])
+        refuses(*line, "--float-layers", "conv1.0", parts=["--float-layers", "--int8"])
+        refuses(*line, "--int8", tmp_path, "--float-layers", "conv2", parts=["--float-layers conv2", "no such layer"])
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.parametrize("kind", ["empty", "text", "cut", "foreign", "newer", "odd"])

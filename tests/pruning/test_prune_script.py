@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -79,6 +80,17 @@ def test_a_target_in_milliseconds_is_measured(prune, tmp_path, capfd):
             assert attempt < 3, error
     assert sum(plan.values()) < sum(model.plan.values())
     assert f"  {sum(plan.values()):,} channels: " in capfd.readouterr().out
+
+
+def test_a_target_in_milliseconds_of_the_exported_network(prune, capfd):
+    """The time of an int8 file is measured; any network is fast enough."""
+    pytest.importorskip("onnxscript")
+    line = ("--target-latency", 1e5, "--backend", "onnxruntime", "--int8", "--size", 64, 96, "--threads", 1)
+    with pytest.raises(UserError, match="removes no channel"):
+        prune(*line)
+    printed = capfd.readouterr().out
+    assert "measuring with onnxruntime, int8" in printed
+    assert len(re.findall(r" channels: [\d.]+ ms", printed)) == 2
 
 
 def test_widths_are_multiples_and_not_below(prune):
@@ -249,6 +261,9 @@ def test_a_closed_pipe_ends_the_script_without_a_traceback():
         (["--target-macs", 1e-6], ["--target-macs", "out of reach"]),
         (["--target-latency", 0.011, "--size", 64, 64], ["--target-latency 0.011", "out of reach"]),
         (["--target-latency", 1e6, "--size", 64, 64], ["--target-latency", "no channel"]),
+        (["--target-macs", 0.1, "--backend", "openvino"], ["--backend", "--target-latency"]),
+        (["--target-latency", 9, "--int8"], ["--int8", "--backend"]),
+        (["--target-latency", 9, "--backend", "openvino", "--size", 100, 128], ["--size 100 128", "multiples of 32"]),
         (["--criterion", "taylor"], ["taylor", "--train-folder-sample"]),
         (["--criterion", "obs"], ["obs", "--train-folder-sample"]),
         (["--crop", 96], ["--crop", "--train-folder-sample"]),

@@ -76,6 +76,20 @@ def _remove_traces(model: Any) -> None:
         del part.metadata_props[:]
 
 
+def with_tensors(source: Path, network: TextNetwork, path: Path) -> None:
+    """Write the ONNX file `source`, of any network of any size, with the tensors of another network.
+
+    Their channel plans may differ: no other part of such a file depends on the plan.
+    """
+    onnx = import_optional("onnx", "exporting to ONNX")
+    model, tensors = onnx.load(source), for_inference(network).state_dict()
+    for each in model.graph.initializer:
+        if each.name in tensors:
+            each.CopyFrom(onnx.numpy_helper.from_array(tensors[each.name].numpy(force=True), each.name))
+    del model.graph.value_info[:]  # shapes between the operators
+    onnx.save(model, path)
+
+
 def finish(path: Path, info: ExportedInfo, rejector: Rejector | None, file_format: str) -> Path:
     """The file as it is published: of a plain ONNX file, one that rejects frames, and OpenVINO's form."""
     if rejector:

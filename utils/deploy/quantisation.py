@@ -7,7 +7,7 @@ file runs at full int8 speed in ONNX Runtime and in OpenVINO. (Signed activation
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +19,17 @@ FRAMES = 32
 """Frames that activations are calibrated on."""
 
 
-def quantise(source: Path, target: Path, info: ExportedInfo, inputs: Iterable[np.ndarray]) -> ExportedInfo:
+def quantise(
+    source: Path,
+    target: Path,
+    info: ExportedInfo,
+    inputs: Iterable[np.ndarray],
+    operators: Collection[str] | None = None,
+) -> ExportedInfo:
     """Write the int8 network of the float file `source` to `target`; returns its description.
 
-    inputs: normalised pictures (1, 3, H, W) float32, whose activations give the ranges.
+    inputs: normalised pictures (1, 3, H, W) float32, whose activations give the ranges. operators: names of those that
+    are quantised, see `convolutions` and `operators_without`; None for all.
     """
     onnx = import_optional("onnx", "--int8")
     quantization = import_optional("onnxruntime.quantization", "--int8")
@@ -36,6 +43,7 @@ def quantise(source: Path, target: Path, info: ExportedInfo, inputs: Iterable[np
             per_channel=True,
             activation_type=kinds.QUInt8,
             weight_type=kinds.QInt8,
+            nodes_to_quantize=None if operators is None else list(operators),
         )
     info = dataclasses.replace(info, precision="int8")
     model = onnx.load(target)
@@ -43,6 +51,18 @@ def quantise(source: Path, target: Path, info: ExportedInfo, inputs: Iterable[np
     onnx.helper.set_model_props(model, info.properties())
     onnx.save(model, target)
     return info
+
+
+def convolutions(source: Path) -> dict[str, str]:
+    """The layers of a float ONNX file, named as in PyTorch, and the names of their operators."""
+    nodes = import_optional("onnx", "--int8").load(source).graph.node
+    return {node.input[1].removesuffix(".weight"): node.name for node in nodes if node.op_type == "Conv"}
+
+
+def operators_without(source: Path, layers: Collection[str]) -> list[str]:
+    """The names of all operators of a float ONNX file but the convolutions of these layers."""
+    kept = {name for layer, name in convolutions(source).items() if layer in layers}
+    return [node.name for node in import_optional("onnx", "--int8").load(source).graph.node if node.name not in kept]
 
 
 class _Reader:

@@ -33,6 +33,8 @@ def add_quantisation_options(group) -> None:
     text = "quantise to 8 bits: a folder with pictures like those that the network will read, for calibration"
     option(group, "--int8 DIR", nonempty_text, None, text)
     option(group, "--calibration-frames N", whole_number(1), FRAMES, "pictures to calibrate on, spread over the folder")
+    text = "layers that stay float; python3 -m tools.int8_sensitivity lists them by what int8 costs in each"
+    option(group, "--float-layers NAME", nonempty_text, None, text, nargs="+")
 
 
 def add_accuracy_options(group) -> None:

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable
 
 from utils.data.augmentation import MOST_SIDE
+from utils.maps import SIZE_MULTIPLE
 from utils.options.machine import MOST_IMAGES, add_cache_option
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
@@ -56,6 +57,9 @@ def _add_measure_options(group) -> None:
     text = "height and width of the input that MACs and times are counted for"
     option(group, "--size H W", whole_number(32, MOST_SIDE), SIZE, text)
     option(group, "--threads N", whole_number(1), None, "threads on the CPU (default: as train_sample.py)")
+    text = "--target-latency is the time of the exported network in this engine (default: in PyTorch)"
+    option(group, "--backend", str, None, text, choices=("onnxruntime", "openvino"))
+    flag(group, "--int8", "--target-latency is the time of the int8 network, with --backend")
     text = "prune in this many steps; between them, fine-tune with the training options after a bare --"
     option(group, "--steps K", whole_number(1), 1, text)
 
@@ -125,6 +129,12 @@ def _check_action(parser: Parser, args: argparse.Namespace, given: set[str]) -> 
         if action in given:
             names = ("scope", "round_to", "min_channels", "steps", "prune_remove_artifacts")
             _refuse(parser, given, names, f"has no effect with {dashed(action)}")
+    if "target_latency" not in given:
+        _refuse(parser, given, ("backend", "int8"), "has an effect with --target-latency only")
+    elif not args.backend:
+        _refuse(parser, given, ("int8",), "is of an exported network: give --backend onnxruntime or openvino, too")
+    elif any(side % SIZE_MULTIPLE for side in args.size):
+        parser.error(f"--size {args.size[0]} {args.size[1]}: an exported network reads multiples of {SIZE_MULTIPLE}")
     if args.zeroed:
         names = ("criterion", "reconstruct", "recalibrate", "train_folder_syn", "train_folder_sample", "seed")
         _refuse(parser, given, names, "has no effect with --zeroed, which removes constant channels only")

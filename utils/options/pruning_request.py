@@ -11,6 +11,8 @@ from utils.data.augmentation import TrainTransform
 from utils.data.image_types import DEFAULT_READING, ReadOptions
 from utils.data.layouts import SampleFolder
 from utils.decode import Thresholds
+from utils.deploy.engines import EngineSettings
+from utils.deploy.exported_latency import ExportedClock
 from utils.network.channels import read_plan
 from utils.options.parser import Parser
 from utils.options.pruning import ACTIONS, FRAMES, SPARSITY, check_line, dashed
@@ -157,5 +159,8 @@ def _target(action: str, args: argparse.Namespace) -> PruningTarget | None:
     if action == "target_params":
         return ParametersTarget(args.target_params)
     if action == "target_latency":
-        return LatencyTarget(args.target_latency, size, args.threads, functools.partial(print, flush=True))
+        clock = (
+            ExportedClock(EngineSettings(args.backend, args.threads), args.size, args.int8) if args.backend else None
+        )
+        return LatencyTarget(args.target_latency, size, args.threads, functools.partial(print, flush=True), clock=clock)
     return PlanTarget(read_plan(args.plan)) if action == "plan" else None

@@ -17,7 +17,7 @@ from utils.network.cost import PlanCosts, limit_threads, milliseconds_per_frame
 from utils.network.layer_times import LayerTimes
 from utils.pruning.importance import Scores
 from utils.pruning.latency import Clocks, choose_by_latency
-from utils.pruning.selection import Kept, Rules, choose_plan, choose_share, choose_within
+from utils.pruning.selection import Cost, Kept, Rules, choose_plan, choose_share, choose_within
 
 SIZE = (288, 512)
 """Height and width of the input that MACs and times are counted for."""
@@ -98,25 +98,33 @@ class LatencyTarget(_RemainingSteps):
     """Takes at most some milliseconds for one image on this machine's CPU, measured.
 
     size: height and width of the input. threads: None for as many as PyTorch uses. report: is called with a line of
-    text for each measurement.
+    text for each measurement. clock: measures a network's milliseconds at this size, such as
+    `utils.deploy.exported_latency.ExportedClock`; None: as PyTorch runs it.
     """
 
     milliseconds: float
     size: tuple[int, int] = SIZE
     threads: int | None = None
     report: Callable[[str], object] | None = None
+    clock: Callable[[TextNetwork], float] | None = None
 
     def choose(self, model: TextNetwork, scores: Scores, rules: Rules) -> Kept:
         """See `PruningTarget`."""
 
         def measure(plan: Mapping[str, int]) -> float:
-            milliseconds = milliseconds_per_frame(model.with_plan(plan).eval(), *self.size)
+            network = model.with_plan(plan).eval()
+            milliseconds = self.clock(network) if self.clock else milliseconds_per_frame(network, *self.size)
             self._report(f"  {sum(plan.values()):,} channels: {milliseconds:.1f} ms")
             return milliseconds
 
         with limit_threads(self.threads):
-            self._report(f"measuring the layers, {torch.get_num_threads()} threads")
-            clocks = Clocks(LayerTimes(model, *self.size).milliseconds, measure)
+            if self.clock:
+                self._report(f"measuring with {self.clock}")
+                estimate: Cost = _plan_costs(model, self.size).macs
+            else:
+                self._report(f"measuring the layers, {torch.get_num_threads()} threads")
+                estimate = LayerTimes(model, *self.size).milliseconds
+            clocks = Clocks(estimate, measure)
             return choose_by_latency(scores, rules, clocks, lambda widest: self.budget(widest, self.milliseconds))
 
     def _report(self, line: str) -> None:
