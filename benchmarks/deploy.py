@@ -22,7 +22,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from benchmarks.detect_processes import HEADER, ROOT, Network, Usage, measure_processes
-from benchmarks.detectors import as_markdown, describe_machine
 from benchmarks.engine_times import SIZES, Contender, Times, is_ours, measure_turns
 from utils.deploy.detectors import is_exported
 from utils.deploy.file_info import read_info
@@ -80,6 +79,8 @@ def main() -> None:
         raise UserError(f"--threads {max(args.threads)}: {available_cores()} cores are available; give no more")
     if args.video and not args.picture:
         raise UserError("--video: give --picture, too")
+    from benchmarks.detectors import as_markdown, describe_machine  # not at the top: the workers need no PyTorch
+
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         networks = args.networks
         if args.int8:

@@ -59,6 +59,7 @@ def _open_onnxruntime(path: Path, info: ExportedInfo, threads: int) -> Engine:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only
+    options.enable_mem_pattern = False  # else it takes a second block of memory from the second picture on
     for pool in ("intra_op", "inter_op"):  # waiting threads that spin take the CPU from everything else
         options.add_session_config_entry(f"session.{pool}.allow_spinning", "0")
     session = _load(path, lambda: ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"]))
