@@ -215,3 +215,9 @@ class TestInspectModel:
 
     def test_other_files(self, refuses):
         refuses("-m", "tools.inspect_model", CHECKPOINT, parts=["narrow_pruned.pt", ".onnx"])
+
+
+def test_files_that_int8_sensitivity_refuses(float_file, int8_file, tmp_path, refuses):
+    refuses("-m", "tools.int8_sensitivity", int8_file, tmp_path, parts=["int8 already", "the float file"])
+    refuses("-m", "tools.int8_sensitivity", CHECKPOINT, tmp_path, parts=["narrow_pruned.pt", "an ONNX file"])
+    refuses("-m", "tools.int8_sensitivity", float_file, tmp_path, parts=[f"{tmp_path}: no picture"])
