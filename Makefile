@@ -55,9 +55,8 @@ demo: $(VENV)/installed-extra
 	$(RUN) -m tools.compare_results $(DEMO)/original $(DEMO)/pruned $(DEMO)/finetuned $(DEMO)/exported $(DEMO)/int8
 	@echo "pictures: $(DEMO)/original, $(DEMO)/pruned, $(DEMO)/finetuned"
 
-# A process for each core, of one thread each.
 test: $(VENV)/installed-dev .opencv4/installed
-	OMP_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist loadfile
+	$(RUN) -m pytest
 	PYTHONPATH=.opencv4 $(RUN) -m pytest tests/test_geometry.py tests/data/test_targets.py tests/data/test_augmentation.py \
 		tests/data/test_datasets.py tests/data/test_images.py tests/test_decode.py
 

@@ -66,8 +66,9 @@ def _add_measure_options(group) -> None:
 
 def _add_method_options(group) -> None:
     names = sorted(CRITERIA)
-    text = "importance of a channel: " + "; ".join(f"{name}: {CRITERIA[name].summary}" for name in names)
-    option(group, "--criterion", str, "l1", text, choices=names)
+    text = "importance of a channel (default: obs with training frames, else l1): "
+    text += "; ".join(f"{name}: {CRITERIA[name].summary}" for name in names)
+    option(group, "--criterion", str, None, text, choices=names)
     text = "remove the same share of each group, or the channels of the lowest scores of all groups"
     option(group, "--scope", str, "layer", text, choices=("layer", "global"))
     option(group, "--round-to N", whole_number(1), 1, "make widths multiples of this")
@@ -156,9 +157,15 @@ def _check_training_line(parser: Parser, steps: int, line: list[str]) -> None:
     parse_training_line([*line, "--save-dir", "step"])
 
 
+def chosen_criterion(args: argparse.Namespace) -> str:
+    """The criterion that is given, or the best one for what is."""
+    return args.criterion or ("obs" if args.train_folder_syn or args.train_folder_sample else "l1")
+
+
 def _check_training_frames(parser: Parser, args: argparse.Namespace, given: set[str]) -> None:
     """Refuse options that need training frames, without any; and training frames without a use."""
-    measured = CRITERIA[args.criterion].needs_frames
+    criterion = chosen_criterion(args)
+    measured = CRITERIA[criterion].needs_frames
     if args.train_folder_syn or args.train_folder_sample:
         if args.recalibrate == 0 and not measured and args.reconstruct == "zero":
             parser.error("--recalibrate 0 --reconstruct zero: training frames have no effect; drop them")
@@ -166,8 +173,8 @@ def _check_training_frames(parser: Parser, args: argparse.Namespace, given: set[
     needs = "needs training frames: --train-folder-syn, --train-folder-sample, or both"
     _refuse(parser, given, ("recalibrate", "batch_size", *VIEW), needs)
     if measured or args.reconstruct == "linear":
-        parser.error(f"{f'--criterion {args.criterion}' if measured else '--reconstruct linear'} {needs}")
-    if args.criterion != "random":
+        parser.error(f"{f'--criterion {criterion}' if measured else '--reconstruct linear'} {needs}")
+    if criterion != "random":
         _refuse(parser, given, ("seed",), "has an effect with training frames or --criterion random only")
 
 

@@ -15,7 +15,7 @@ from utils.deploy.engines import EngineSettings
 from utils.deploy.exported_latency import ExportedClock
 from utils.network.channels import read_plan
 from utils.options.parser import Parser
-from utils.options.pruning import ACTIONS, FRAMES, SPARSITY, check_line, dashed
+from utils.options.pruning import ACTIONS, FRAMES, SPARSITY, check_line, chosen_criterion, dashed
 from utils.options.reading import read_options
 from utils.options.sample import sample_folders
 from utils.options.view import train_transform
@@ -125,12 +125,12 @@ def build_request(args: argparse.Namespace, given: set[str], training_line: list
         checkpoint=args.pretrain_model,
         folder=args.save_dir,
         target=_target(action, args),
-        method=Method(args.criterion, rules, args.reconstruct),
+        method=Method(chosen_criterion(args), rules, args.reconstruct),
         frames=frames,
         accuracy=_accuracy_settings(args),
         recalibrates=bool(frames) and args.recalibrate != 0 and action != "analyse",
         training_line=training_line,
-        arguments=vars(args) | {"given": sorted(given), "training": training_line},
+        arguments=vars(args) | {"criterion": chosen_criterion(args), "given": sorted(given), "training": training_line},
     )
 
 
