@@ -2,8 +2,10 @@
 
 import os
 import pty
+import select
 import subprocess
 import sys
+import termios
 
 from tests.conftest import ROOT
 
@@ -26,7 +28,9 @@ def test_without_a_terminal():
 
 def test_on_a_terminal():
     ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))  # in a terminal of no width tqdm shows nothing
     process = subprocess.run([sys.executable, "-c", CODE], cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True)
+    assert select.select([ours], [], [], 10)[0], "nothing was shown"
     shown = os.read(ours, 10_000).decode()
     for each in (ours, theirs):
         os.close(each)
