@@ -158,11 +158,11 @@ def detect_video(reader: VideoReader, detector: BaseDetector, output: Results, a
     frame can be read.
     """
     source, shown, due = reader.source, shown_source(reader.source), 0
-    frames = Newest(reader.frames()) if reader.is_live else Ahead(reader.frames(), QUEUED_FRAMES)
     with contextlib.ExitStack() as stack:
         results = stack.enter_context(VideoResults(reader, output, args.track))
         written = stack.enter_context(Behind(results.add, QUEUED_FRAMES))
-        stack.enter_context(frames)
+        live = reader.is_live
+        frames = stack.enter_context(Newest(reader.frames()) if live else Ahead(reader.frames(), QUEUED_FRAMES))
         name = printable(output.name_of(source))
         bar = stack.enter_context(progress(total=reader.count, desc=name, unit="frame"))
         if not isinstance(source, Path):

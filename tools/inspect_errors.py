@@ -18,7 +18,8 @@ import numpy as np
 from tqdm import tqdm
 
 from datasets import open_dataset
-from utils.base_detector import BaseDetector
+from utils.base_detector import BaseDetector, words_in_frames
+from utils.data.augmentation import NetworkInput
 from utils.data.frames import FrameDataset, FrameInfo
 from utils.data.images import UnreadableImage, write_image
 from utils.data.problems import Problems
@@ -60,15 +61,19 @@ class FrameErrors(NamedTuple):
 
 
 def inspect(detector: BaseDetector, dataset: FrameDataset, problems: Problems) -> tuple[list[FrameErrors], Evaluation]:
-    """The errors in all frames, and the evaluation; unreadable frames are added to the problems."""
+    """The errors in all frames, and the evaluation; unreadable frames are added to the problems.
+
+    dataset: its frames are inputs of the detector, made by its transform.
+    """
     frames = []
     for index in tqdm(range(len(dataset)), desc="frames", unit="img", leave=False, disable=None):
         try:
-            info = dataset.frame(index).info
-            quads, scores = detector.detect(info.path)
+            image, info, _ = dataset.frame(index)
         except UnreadableImage as error:
             problems.add("images unreadable, left out", str(error))
             continue
+        whole = NetworkInput(image, info.matrix, info.size)
+        ((quads, scores),) = words_in_frames(detector.predict([whole]), [whole], detector.thresholds)
         quads = whole_pixels(quads)
         scale = float(np.linalg.norm(info.matrix[:, 0]))
         frames.append(FrameErrors(info, quads, scores, find_errors(info.words, quads, scale)))

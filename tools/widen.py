@@ -7,9 +7,10 @@ Training a wide network takes long; most of it can be done at a small width. Add
 whose weights are divided among the copies, so that the outputs do not change (Net2Net: Chen et al., ICLR 2016).
 """
 
-from utils.checkpoint import FORMAT, describe_channels, load_model, write_atomically
+from utils.checkpoint import load_model, save_checkpoint
 from utils.errors import printable, run_script
 from utils.network.channels import uniform_plan
+from utils.network.cost import count_parameters
 from utils.network.rejector import note_left_out
 from utils.network.widening import widen
 from utils.options.parser import Parser, nonempty_path, number, option, whole_number
@@ -32,11 +33,10 @@ def main() -> None:
     source, others = load_model(args.source)
     network = widen(source, uniform_plan(args.width), args.seed)
     args.destination.parent.mkdir(parents=True, exist_ok=True)
-    contents = {"format": FORMAT, "model": network.state_dict(), **describe_channels(network)}
-    write_atomically(args.destination, contents)
+    save_checkpoint(args.destination, network)
     if left_out := note_left_out(others):
         print(left_out)
-    print(f"{printable(args.destination)}: {sum(weights.numel() for weights in network.parameters()):,} parameters")
+    print(f"{printable(args.destination)}: {count_parameters(network):,} parameters")
 
 
 if __name__ == "__main__":

@@ -90,7 +90,8 @@ def test_command(rendered, small_checkpoint, tmp_path, run_script, refuses):
         of_kind = [error for error in errors if error["kind"] == kind]
         title = "missed words" if kind == "missed word" else "false alarms"
         assert f"{title:<12} {len(of_kind):>5}".split() == output[output.index(title) :].split()[:3]
-        sheets = {f"{name}_{error['cause'].replace(' ', '_')}.png" for error in of_kind}
+        causes = {error["cause"].replace(" ", "_").replace("'", "") for error in of_kind}
+        sheets = {f"{name}_{cause}.png" for cause in causes}
         assert sheets <= {path.name for path in (tmp_path / "out").iterdir()}
     run_script(*line, "--score-threshold", 0.3, "--out", tmp_path / "out")  # in place of the earlier ones
     refuses(*line, "--out", rendered / "frames", parts=["frames"])

@@ -8,8 +8,9 @@ Channels are rounded up first, see `padding`.
 import contextlib
 import dataclasses
 import logging
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -59,14 +60,20 @@ def quantise(
 
 def convolutions(source: Path) -> dict[str, str]:
     """The layers of a float ONNX file, named as in PyTorch, and the names of their operators."""
-    nodes = import_optional("onnx", "--int8").load(source).graph.node
-    return {node.input[1].removesuffix(".weight"): node.name for node in nodes if node.op_type == "Conv"}
+    return {_layer_of(node): node.name for node in _operators(source) if node.op_type == "Conv"}
 
 
 def operators_without(source: Path, layers: Collection[str]) -> list[str]:
     """The names of all operators of a float ONNX file but the convolutions of these layers."""
-    kept = {name for layer, name in convolutions(source).items() if layer in layers}
-    return [node.name for node in import_optional("onnx", "--int8").load(source).graph.node if node.name not in kept]
+    return [node.name for node in _operators(source) if node.op_type != "Conv" or _layer_of(node) not in layers]
+
+
+def _operators(source: Path) -> Sequence[Any]:
+    return import_optional("onnx", "--int8").load(source).graph.node
+
+
+def _layer_of(convolution: Any) -> str:
+    return convolution.input[1].removesuffix(".weight")
 
 
 class _Reader:

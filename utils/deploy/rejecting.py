@@ -9,9 +9,9 @@ import numpy as np
 
 from utils.deploy.file_info import INPUT, OUTPUTS, REJECT_BELOW, TEXT, ExportedInfo
 from utils.maps import STRIDE
+from utils.network.channels import HEADS
 from utils.runtime.optional import import_optional
 
-_CHANNELS = dict(zip(OUTPUTS, (1, 4, 1), strict=True))
 _BLANK = {name: -math.inf if name == "confidence" else 0.0 for name in OUTPUTS}
 """The values of the maps of frames without text."""
 
@@ -97,7 +97,7 @@ def _blank_maps(onnx: Any, outputs: list[Any]) -> Any:
         make.make_node("Shape", [INPUT], ["pixels"], start=2),
         make.make_node("Div", ["pixels", "stride"], ["cells"]),
     ]
-    numbers = {"stride": STRIDE} | {f"{name}_channels": _CHANNELS[name] for name in OUTPUTS}
+    numbers = {"stride": STRIDE} | {f"{name}_channels": HEADS[name] for name in OUTPUTS}
     for output, name in zip(outputs, OUTPUTS, strict=True):
         value = onnx.numpy_helper.from_array(np.array([_BLANK[name]], np.float32))
         nodes += [

@@ -59,38 +59,34 @@ def find_errors(words: Words, detections: np.ndarray, scale: float = 1.0) -> lis
     pairs = assign(overlaps.candidates)
     counted = np.flatnonzero(~overlaps.ignored_words)
     found = np.flatnonzero(~overlaps.ignored_detections)
-    shared = _Shared(truncate(words.quads[counted]), truncate(np.asarray(detections)[found]))
+    word_quads, quads = truncate(words.quads), truncate(detections)
+    areas = intersections(word_quads, quads)[:, found]
+    shared = _Shared(word_quads[counted], quads[found], areas[counted])
     matched_words: np.ndarray = np.isin(counted, [word for word, _ in pairs])
     matched: np.ndarray = np.isin(found, [detection for _, detection in pairs])
     heights = short_sides(np.asarray(words.quads[counted], np.float64)) * scale
-    of_ignored = intersections(truncate(words.quads[overlaps.ignored_words]), shared.detections)
-    touched = of_ignored.max(0, initial=0) > 0
+    touched = (areas[overlaps.ignored_words] > 0).any(0)
     errors = []
     for word in np.flatnonzero(~matched_words).tolist():
         cause = shared.cause_of_word(word) or _cause_of_shape(words.quads[counted[word]], heights[word])
-        errors.append(Error(True, int(counted[word]), cause, shared.best_iou(word=word)))
+        errors.append(Error(True, int(counted[word]), cause, _largest(shared.iou[word])))
     for detection in np.flatnonzero(~matched).tolist():
         cause = shared.cause_of_detection(detection, matched_words)
         cause = cause or ("don't-care" if touched[detection] else shared.distant_cause(detection))
-        errors.append(Error(False, int(found[detection]), cause, shared.best_iou(detection=detection)))
+        errors.append(Error(False, int(found[detection]), cause, _largest(shared.iou[:, detection])))
     return errors
 
 
 class _Shared:
-    """The areas that words (M, 4, 2) and detections (K, 4, 2) share."""
+    """The areas (M, K) that words (M, 4, 2) and detections (K, 4, 2) share."""
 
-    def __init__(self, words: np.ndarray, detections: np.ndarray):
+    def __init__(self, words: np.ndarray, detections: np.ndarray, shared: np.ndarray):
         self.words, self.detections = words, detections
         areas = np.abs(signed_areas(words))[:, None], np.abs(signed_areas(detections))[None]
-        shared = intersections(words, detections)
         with np.errstate(divide="ignore", invalid="ignore"):
             self.iou = np.nan_to_num(shared / (areas[0] + areas[1] - shared))
             self.of_word = np.nan_to_num(shared / areas[0])
             self.of_detection = np.nan_to_num(shared / areas[1])
-
-    def best_iou(self, word: int | None = None, detection: int | None = None) -> float:
-        ious = self.iou[word] if detection is None else self.iou[:, detection]
-        return float(ious.max(initial=0))
 
     def cause_of_word(self, word: int) -> str | None:
         covering = self.of_word[word] > COVERS
@@ -122,6 +118,10 @@ class _Shared:
 
     def distant_cause(self, detection: int) -> str:
         return "far off" if self.iou[:, detection].any() else "not text"
+
+
+def _largest(ious: np.ndarray) -> float:
+    return float(ious.max(initial=0))
 
 
 def _wrong_sides(word: np.ndarray, detection: np.ndarray) -> int:

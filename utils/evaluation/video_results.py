@@ -1,7 +1,5 @@
 """The results of a video, frame by frame: words written, followed from frame to frame if wanted, and drawn."""
 
-from pathlib import Path
-
 import numpy as np
 
 from utils.data.video import VideoFrame, VideoReader, VideoWriter
@@ -25,7 +23,7 @@ class VideoResults:
     def __init__(self, reader: VideoReader, output: Results, track: bool):
         self.readable = 0
         self._source, self._output = reader.source, output
-        self._writer = VideoWriter(Path(output.picture_of(reader.source)), reader.rate)
+        self._writer = VideoWriter(output.picture_of(reader.source), reader.rate)
         self._steady = SteadyVideo() if track else None
         self._image: np.ndarray | None = None
         self._words: Detections | SteadyWords = np.zeros((0, 4, 2)), np.zeros(0)

@@ -14,6 +14,7 @@ from torch import nn
 from utils.errors import UserError
 from utils.maps import Prediction
 from utils.network.base import TextNetwork
+from utils.network.channels import HEADS
 from utils.network.state_dicts import check_tensors
 
 CELL = 4
@@ -87,7 +88,7 @@ def note_left_out(contents: Mapping) -> str:
 def no_text(maps: torch.Tensor) -> Prediction:
     """The prediction for rejected frames, from the network's first maps (N, C, h, w)."""
     count, _, *size = maps.shape
-    confidence, distances, angle = (maps.new_zeros(count, channels, *size) for channels in (1, 4, 1))
+    confidence, distances, angle = (maps.new_zeros(count, channels, *size) for channels in HEADS.values())
     return Prediction(confidence - math.inf, distances, angle)
 
 

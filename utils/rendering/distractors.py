@@ -20,6 +20,7 @@ from utils.rendering.scenery import (
     grid,
     rectangle,
     stroke,
+    tilted,
     windows,
 )
 
@@ -40,8 +41,7 @@ def draw_distractor(rng: np.random.Generator, picture: np.ndarray) -> None:
     shapes = _SHAPES[rng.integers(len(_SHAPES))]
     colour, plate = any_colour(rng), any_colour(rng)
     if shapes is _film or rng.random() < 0.5:
-        low, high = -_MARGIN, 1 + _MARGIN
-        fill(picture, place(np.array([[low, low], [high, low], [high, high], [low, high]])), plate)
+        fill(picture, place(rectangle(-_MARGIN, -_MARGIN, 1 + _MARGIN, 1 + _MARGIN)[0]), plate)
     thickness = max(1, round(pixels * rng.uniform(0.02, 0.12)))
     for points, closed in shapes(rng):
         stroke(picture, place(points), colour, closed, -1 if closed else thickness)
@@ -53,12 +53,7 @@ def _line_of_text(rng: np.random.Generator, height: int, width: int) -> tuple[Pl
     pixels = min(pixels, 0.5 * height)
     size = np.array([min(pixels * aspect, 0.9 * width), pixels])
     angle = rng.uniform(-np.pi / 2, np.pi / 2) if rng.random() < 0.25 else rng.normal(0, 0.12)
-    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    corners = np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2 + rng.normal(0, 0.02, (4, 2))
-    corners = (corners * size) @ turn.T + rng.uniform(0, 1, 2) * [width, height]
-    unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
-    homography = cv2.getPerspectiveTransform(unit, corners.astype(np.float32))
-    return lambda points: cv2.perspectiveTransform(np.asarray(points, float).reshape(1, -1, 2), homography)[0], pixels
+    return tilted(rng, size, angle, 0.02, (height, width)), pixels
 
 
 def _lamps(rng: np.random.Generator, picture: np.ndarray, place: Place, pixels: float) -> None:
@@ -104,7 +99,7 @@ def _lattice(rng: np.random.Generator) -> Shapes:
 
 
 def _pictograms(rng: np.random.Generator) -> Shapes:
-    """A row of signs: arrows, houses, people, stars, hearts, crosses, rings."""
+    """A row of signs: arrows, houses, people, stars, crosses, rings and others."""
     count = int(rng.integers(2, 12))
     kinds = rng.permutation(len(_SIGNS))[: rng.integers(1, len(_SIGNS) + 1)]
     share = rng.uniform(0.5, 0.9)

@@ -89,7 +89,7 @@ def _wall(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     picture = np.clip(picture, 0, 255).astype(np.uint8)
     for _ in range(rng.integers(0, 5)):
         place = _placer(rng, height, width, (0.25, 0.9))
-        fill(picture, place(np.array([[0, 0], [1, 0], [1, 1], [0, 1]])), any_colour(rng))
+        fill(picture, place(rectangle(0, 0, 1, 1)[0]), any_colour(rng))
     return picture
 
 
@@ -110,7 +110,7 @@ def draw_pattern(rng: np.random.Generator, picture: np.ndarray) -> None:
     place = _placer(rng, height, width, (0.08, 0.5))
     first, second = any_colour(rng), any_colour(rng)
     if rng.random() < 0.4:
-        fill(picture, place(np.array([[-0.03, -0.03], [1.03, -0.03], [1.03, 1.03], [-0.03, 1.03]])), second)
+        fill(picture, place(rectangle(-0.03, -0.03, 1.03, 1.03)[0]), second)
     thickness = int(rng.choice((1, 1, 2, 3, 5)))
     for points, closed in pattern(rng):
         stroke(picture, place(points), first, closed, -1 if closed else thickness)
@@ -123,10 +123,19 @@ def _placer(rng: np.random.Generator, height: int, width: int, shares: tuple[flo
     """
     least, most = np.log(shares)
     size = np.exp(rng.uniform(least, most, 2)) * [width, height]
-    angle = rng.normal(0, 0.15)
+    return tilted(rng, size, rng.normal(0, 0.15), 0.04, (height, width))
+
+
+def tilted(
+    rng: np.random.Generator, size: np.ndarray, angle: float, unevenness: float, picture: tuple[int, int]
+) -> Place:
+    """A map of the unit square to a quadrilateral at a random place of a picture of (height, width).
+
+    size: width and height. angle: radians, clockwise. unevenness: deviation of its corners, as a share of its sides.
+    """
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    corners = (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2 + rng.normal(0, 0.04, (4, 2))) * size
-    corners = corners @ turn.T + rng.uniform(0, 1, 2) * [width, height]
+    corners = (np.array([[-1, -1], [1, -1], [1, 1], [-1, 1]]) / 2 + rng.normal(0, unevenness, (4, 2))) * size
+    corners = corners @ turn.T + rng.uniform(0, 1, 2) * picture[::-1]
     unit = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float32)
     homography = cv2.getPerspectiveTransform(unit, corners.astype(np.float32))
     return lambda points: cv2.perspectiveTransform(np.asarray(points, float).reshape(1, -1, 2), homography)[0]

@@ -63,8 +63,7 @@ class _Source(Generic[T]):
         self._thread.join()
 
     def _wake(self) -> None:
-        """Let the thread see that it is stopped."""
-        raise NotImplementedError
+        """Let the thread see that it is stopped, where it may be waiting."""
 
 
 class Ahead(_Source[T]):
@@ -114,9 +113,6 @@ class Newest(_Source[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._waiting)
             return self._waiting.pop(0)
-
-    def _wake(self) -> None:
-        pass
 
 
 class Behind:

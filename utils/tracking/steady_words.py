@@ -45,15 +45,15 @@ class SteadyVideo:
             self._missed = {track: count + 1 for track, count in self._missed.items()} | dict.fromkeys(found, 0)
         words = self._tracker.words()
         taken = np.array([word.quad for word in words if word.detected]).reshape(-1, 4, 2)
-        ended = [
+        ended = {
             word.track
             for word in words
             if self._missed[word.track] > BRIDGED or (not word.detected and overlaps_any(word.quad, taken))
-        ]
+        }
         self._tracker.forget(ended)
-        words = [word for word in self._tracker.words() if word.reliability > 0]
-        self._missed = {word.track: self._missed[word.track] for word in self._tracker.words()}
-        quads = visible_parts(np.array([word.quad for word in words]), image.shape[:2])
-        return SteadyWords(
-            quads, np.array([word.score for word in words]), np.array([word.track for word in words], int)
-        )
+        words = [word for word in words if word.track not in ended]
+        self._missed = {word.track: self._missed[word.track] for word in words}
+        shown = [word for word in words if word.reliability > 0]
+        quads = visible_parts(np.array([word.quad for word in shown]), image.shape[:2])
+        scores, tracks = [word.score for word in shown], [word.track for word in shown]
+        return SteadyWords(quads, np.array(scores), np.array(tracks, int))
