@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from utils.deploy.detectors import is_exported
-from utils.deploy.engines import EngineSettings, open_engine
+from utils.deploy.engines import EngineSettings, open_engine, openvino_core
 from utils.deploy.file_info import read_info
 from utils.errors import UserError
 from utils.runtime.optional import import_optional
@@ -139,9 +139,9 @@ def open_network(contender: Contender, threads: int) -> Run:
         engine = open_engine(path, read_info(path), EngineSettings(contender.engine, threads))
         return lambda images: engine.run(images, 0.0)
     if contender.engine == "openvino":
-        openvino = import_optional("openvino", str(path))
+        import_optional("openvino", str(path))
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
-        request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
+        request = openvino_core().compile_model(str(path), "CPU", settings).create_infer_request()
         return lambda images: request.infer({0: images})
     ort = import_optional("onnxruntime", str(path))
     options = ort.SessionOptions()

@@ -87,6 +87,21 @@ class TestFiles:
             assert "OpenVINO" in detector.runs_on
             assert compare_maps(network, detector.run).small
 
+    def test_signals_after_detectors_of_openvino_have_ended(self, float_file, run_script):
+        """Two `openvino.Core`s that end in the order in which they began leave signals a stack that is gone."""
+        pytest.importorskip("openvino")
+        lines = (
+            "import faulthandler, os, signal, sys",
+            "from utils.deploy.engines import EngineSettings",
+            "from utils.deploy.exported_detector import ExportedDetector",
+            "faulthandler.enable()",
+            "signal.signal(signal.SIGUSR1, lambda *_: print('handled'))",
+            "detectors = [ExportedDetector(sys.argv[1], engine=EngineSettings('openvino')) for _ in range(2)]",
+            "del detectors[0], detectors[0]",
+            "os.kill(os.getpid(), signal.SIGUSR1)",
+        )
+        assert run_script("-c", "\n".join(lines), float_file).stdout == "handled\n"
+
 
 class TestWords:
     """Words equal those of `Detector`."""

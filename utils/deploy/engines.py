@@ -7,6 +7,7 @@ and its last array is the probabilities of text (N,).
 
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +78,7 @@ def _open_openvino(path: Path, info: ExportedInfo, threads: int) -> Engine:
         "INFERENCE_PRECISION_HINT": "f32",  # else bf16, less accurate, where the CPU has it
         "INFERENCE_NUM_THREADS": threads,
     }
-    compiled = _load(path, lambda: openvino.Core().compile_model(str(path), "CPU", settings))
+    compiled = _load(path, lambda: openvino_core().compile_model(str(path), "CPU", settings))
     request = compiled.create_infer_request()
 
     def run(images: np.ndarray, reject_below: float) -> list[np.ndarray]:
@@ -85,6 +86,18 @@ def _open_openvino(path: Path, info: ExportedInfo, threads: int) -> Engine:
         return [found[name] for name in _outputs(info)]
 
     return Engine(run, f"OpenVINO {openvino.__version__.split('-')[0]}")
+
+
+@cache
+def openvino_core() -> Any:
+    """OpenVINO's one `Core` of this process.
+
+    Two of them crash the process (seen with OpenVINO 2026.4): each sets the stack on which signals are handled, and
+    puts the one before it back when it ends, whether that still exists or not. The next signal is then fatal.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 def _open_opencv(path: Path, info: ExportedInfo, threads: int) -> Engine:
