@@ -95,9 +95,7 @@ def openvino_core() -> Any:
     Two of them crash the process (seen with OpenVINO 2026.4): each sets the stack on which signals are handled, and
     puts the one before it back when it ends, whether that still exists or not. The next signal is then fatal.
     """
-    import openvino
-
-    return openvino.Core()
+    return import_optional("openvino", "the backend openvino", "openvino").Core()
 
 
 def _open_opencv(path: Path, info: ExportedInfo, threads: int) -> Engine:
