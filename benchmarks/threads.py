@@ -1,4 +1,4 @@
-"""How long PyTorch's threads should spin: one process alone, and two of its kind at once on the same cores.
+"""How long PyTorch's threads should spin: a process alone, beside one of its kind, beside a training, on the same cores.
 
     python3 -m benchmarks.threads                                  # inference and training, all settings
     python3 -m benchmarks.threads --work inference --spin default 10000 3000 --rounds 5
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 
 from utils.errors import run_script
-from utils.options.parser import Parser, nonempty_text, number, option, whole_number
+from utils.options.parser import Parser, flag, nonempty_text, number, option, whole_number
 from utils.runtime.tables import format_table
 
 SPINS = ["default", "30000", "10000", "5000", "3000", "1000", "passive"]
@@ -32,6 +32,7 @@ def build_parser() -> Parser:
     option(parser, "--seconds S", number(0.1), 4.0, "duration of a measurement")
     option(parser, "--width SHARE", number(0.01, 1), 0.375, "width of the network, a share of the original's")
     option(parser, "--size H W", whole_number(32), [288, 512], "size of the input in pixels")
+    flag(parser, "--endless", "with --measure, go on until the process is killed")
     option(parser, "--measure NAME", str, None, "measure in this process and print the median", choices=WORKS)
     return parser
 
@@ -41,20 +42,40 @@ def main(args: argparse.Namespace) -> None:
         print(measure(args))
         return
     for work in args.work:
-        times: dict[tuple[str, int], list[float]] = {}
+        neighbours = {"two at once": work} | ({"beside a training": "training"} if work == "inference" else {})
+        times: dict[tuple[str, str], list[float]] = {}
         for _ in range(args.rounds):
             for spin in args.spin:
-                for processes in (1, 2):
-                    times.setdefault((spin, processes), []).extend(run_processes(args, work, spin, processes))
-        rows = [["spin", "alone ms", "two at once ms", "slower"]]
+                for name in ("alone", *neighbours):
+                    neighbour = neighbours.get(name)
+                    times.setdefault((spin, name), []).extend(run_processes(args, work, spin, neighbour))
+        rows = [["spin", "alone ms", *(part for name in neighbours for part in (f"{name} ms", "slower"))]]
         for spin in args.spin:
-            alone, beside = (statistics.median(times[spin, processes]) for processes in (1, 2))
-            rows.append([spin, f"{alone:.1f}", f"{beside:.1f}", f"{beside / alone:.1f}x"])
+            alone, *others = (statistics.median(times[spin, name]) for name in ("alone", *neighbours))
+            compared = (part for other in others for part in (f"{other:.1f}", f"{other / alone:.1f}x"))
+            rows.append([spin, f"{alone:.1f}", *compared])
         print(f"{work}, width {args.width:g}, {args.size[0]}x{args.size[1]}\n{format_table(rows)}\n", flush=True)
 
 
-def run_processes(args: argparse.Namespace, work: str, spin: str, count: int) -> list[float]:
-    """The medians of `count` processes at once, in milliseconds."""
+def run_processes(args: argparse.Namespace, work: str, spin: str, neighbour: str | None) -> list[float]:
+    """The medians of a process, and of its neighbour if that does the same work, in milliseconds.
+
+    A training beside an inference has train_sample.py's setting, 10000.
+    """
+    if neighbour in (None, work):
+        processes = [start_process(args, work, spin) for _ in range(1 if neighbour is None else 2)]
+        return [float(process.communicate()[0]) for process in processes]
+    other = start_process(args, neighbour, "10000", endless=True)
+    assert other.stdout
+    other.stdout.readline()
+    try:
+        return [float(start_process(args, work, spin).communicate()[0])]
+    finally:
+        other.kill()
+        other.communicate()
+
+
+def start_process(args: argparse.Namespace, work: str, spin: str, endless: bool = False) -> subprocess.Popen:
     names = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
     environment = {name: value for name, value in os.environ.items() if name not in names}
     if spin == "passive":
@@ -63,14 +84,17 @@ def run_processes(args: argparse.Namespace, work: str, spin: str, count: int) ->
         environment["GOMP_SPINCOUNT"] = spin
     options = ["--seconds", args.seconds, "--width", args.width, "--size", *args.size]
     command = [sys.executable, "-m", "benchmarks.threads", "--measure", work, *map(str, options)]
-    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-    return [float(process.communicate()[0]) for process in processes]
+    command += ["--endless"] if endless else []
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def measure(args: argparse.Namespace) -> float:
     """The median time of an inference or a training step in this process, in milliseconds."""
     work = prepare_inference(args) if args.measure == "inference" else prepare_training(args)
     work()
+    while args.endless:
+        print("a step is done", flush=True)
+        work()
     times: list[float] = []
     end = time.perf_counter() + args.seconds
     while time.perf_counter() < end or len(times) < 3:
