@@ -1,4 +1,4 @@
-"""How long PyTorch's threads should spin: a process alone, beside one of its kind, beside a training, on the same cores.
+"""How long PyTorch's threads should spin: alone, beside a process of its kind, beside a training, on the same cores.
 
     python3 -m benchmarks.threads                                  # inference and training, all settings
     python3 -m benchmarks.threads --work inference --spin default 10000 3000 --rounds 5
