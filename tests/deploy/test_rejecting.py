@@ -135,6 +135,18 @@ def test_only_the_first_stage_and_the_head_are_outside_the_branch(file):
     assert convolutions[0] == stem + stage + head
 
 
+def test_the_last_layer_of_the_head_stays_float(files):
+    """A threshold of 0.02 is five steps of an 8-bit probability, and logits near it are as coarse."""
+    graph = onnx.load(files["int8"]).graph
+    makers = {name: node for node in graph.node for name in node.output}
+    path = [makers["text"]]
+    while path[-1].op_type != "Conv":
+        path.append(makers[path[-1].input[0]])
+    assert [node.op_type for node in path] == ["Sigmoid", "ReduceMax", "Conv"]
+    weights = next(each for each in graph.initializer if each.name == path[-1].input[1])
+    assert weights.data_type == onnx.TensorProto.FLOAT
+
+
 def test_what_runs_no_rejector(checkpoint, tmp_path, capsys):
     run_export(checkpoint, tmp_path / "net.torchscript", "--size", 64, 96)
     assert "holds no rejector" in capsys.readouterr().out

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.deploy.file_info import INPUT, ExportedInfo
+from utils.deploy.file_info import INPUT, TEXT, ExportedInfo
 from utils.deploy.padding import pad_channels
 from utils.runtime.optional import import_optional
 
@@ -32,7 +32,8 @@ def quantise(
     """Write the int8 network of the float file `source` to `target`; returns its description.
 
     inputs: normalised pictures (1, 3, H, W) float32, whose activations give the ranges. operators: names of those that
-    are quantised, see `convolutions` and `operators_without`; None for all.
+    are quantised, see `convolutions` and `operators_without`; None for all. The last layer of a rejector stays float:
+    its threshold is often smaller than the steps of an 8-bit probability.
     """
     onnx = import_optional("onnx", "--int8")
     quantization = import_optional("onnxruntime.quantization", "--int8")
@@ -49,6 +50,7 @@ def quantise(
             activation_type=kinds.QUInt8,
             weight_type=kinds.QInt8,
             nodes_to_quantize=None if operators is None else list(operators),
+            nodes_to_exclude=list(_last_layer(model.graph, TEXT)),
         )
     info = dataclasses.replace(info, precision="int8")
     model = onnx.load(target)
@@ -74,6 +76,14 @@ def _operators(source: Path) -> Sequence[Any]:
 
 def _layer_of(convolution: Any) -> str:
     return convolution.input[1].removesuffix(".weight")
+
+
+def _last_layer(graph: Any, output: str) -> Iterator[str]:
+    """The names of the operators from an output back to the last convolution before it; none without that output."""
+    makers = {name: node for node in graph.node for name in node.output}
+    while node := makers.get(output):
+        yield node.name
+        output = "" if node.op_type == "Conv" else node.input[0]
 
 
 class _Reader:
