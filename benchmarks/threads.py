@@ -48,7 +48,7 @@ def main(args: argparse.Namespace) -> None:
             for spin in args.spin:
                 for name in ("alone", *neighbours):
                     neighbour = neighbours.get(name)
-                    times.setdefault((spin, name), []).extend(run_processes(args, work, spin, neighbour))
+                    times.setdefault((spin, name), []).append(run_processes(args, work, spin, neighbour))
         rows = [["spin", "alone ms", *(part for name in neighbours for part in (f"{name} ms", "slower"))]]
         for spin in args.spin:
             alone, *others = (statistics.median(times[spin, name]) for name in ("alone", *neighbours))
@@ -57,19 +57,19 @@ def main(args: argparse.Namespace) -> None:
         print(f"{work}, width {args.width:g}, {args.size[0]}x{args.size[1]}\n{format_table(rows)}\n", flush=True)
 
 
-def run_processes(args: argparse.Namespace, work: str, spin: str, neighbour: str | None) -> list[float]:
-    """The medians of a process, and of its neighbour if that does the same work, in milliseconds.
+def run_processes(args: argparse.Namespace, work: str, spin: str, neighbour: str | None) -> float:
+    """The median of a process in milliseconds; of two that do the same work, that of the slower one: one may starve.
 
     A training beside an inference has train_sample.py's setting, 10000.
     """
     if neighbour in (None, work):
         processes = [start_process(args, work, spin) for _ in range(1 if neighbour is None else 2)]
-        return [float(process.communicate()[0]) for process in processes]
+        return max(float(process.communicate()[0]) for process in processes)
     other = start_process(args, neighbour, "10000", endless=True)
     assert other.stdout
     other.stdout.readline()
     try:
-        return [float(start_process(args, work, spin).communicate()[0])]
+        return float(start_process(args, work, spin).communicate()[0])
     finally:
         other.kill()
         other.communicate()
