@@ -139,7 +139,6 @@ def open_network(contender: Contender, threads: int) -> Run:
         engine = open_engine(path, read_info(path), EngineSettings(contender.engine, threads))
         return lambda images: engine.run(images, 0.0)
     if contender.engine == "openvino":
-        import_optional("openvino", str(path))
         settings = {"INFERENCE_NUM_THREADS": threads, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         request = openvino_core().compile_model(str(path), "CPU", settings).create_infer_request()
         return lambda images: request.infer({0: images})

@@ -17,6 +17,7 @@ from collections.abc import Callable
 
 from utils.errors import run_script
 from utils.options.parser import Parser, flag, nonempty_text, number, option, whole_number
+from utils.runtime import spinning
 from utils.runtime.tables import format_table
 
 SPINS = ["default", "30000", "10000", "5000", "3000", "1000", "passive"]
@@ -60,12 +61,12 @@ def main(args: argparse.Namespace) -> None:
 def run_processes(args: argparse.Namespace, work: str, spin: str, neighbour: str | None) -> float:
     """The median of a process in milliseconds; of two that do the same work, that of the slower one: one may starve.
 
-    A training beside an inference has train_sample.py's setting, 10000.
+    A training beside an inference has train_sample.py's setting.
     """
     if neighbour in (None, work):
         processes = [start_process(args, work, spin) for _ in range(1 if neighbour is None else 2)]
         return max(float(process.communicate()[0]) for process in processes)
-    other = start_process(args, neighbour, "10000", endless=True)
+    other = start_process(args, neighbour, str(spinning.TRAINING), endless=True)
     assert other.stdout
     other.stdout.readline()
     try:
@@ -76,6 +77,7 @@ def run_processes(args: argparse.Namespace, work: str, spin: str, neighbour: str
 
 
 def start_process(args: argparse.Namespace, work: str, spin: str, endless: bool = False) -> subprocess.Popen:
+    """A process that measures, or with `endless` works, and prints to its pipe."""
     names = {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}
     environment = {name: value for name, value in os.environ.items() if name not in names}
     if spin == "passive":

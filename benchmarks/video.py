@@ -72,9 +72,7 @@ def measure(video: Path, network: Path, settings: dict[str, Any], turns: int) ->
 
 
 def measure_here(video: Path, network: Path, settings: dict[str, Any], turns: int) -> list[tuple[float, float]]:
-    if not is_exported(network):
-        settings = settings | {"ngpus": 0}
-    detector = load_detector(str(network), **settings)
+    detector = load_detector(str(network), ngpus=0, **settings)
     passes: tuple[Pass, Pass] = (in_a_loop, in_threads)
     rates: dict[tuple[Pass, bool], list[float]] = {(each, drawn): [] for each in passes for drawn in (False, True)}
     for turn in range(turns + 1):  # the first one warms up

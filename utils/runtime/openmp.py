@@ -1,5 +1,5 @@
 """Limits spinning for inference. Import this before PyTorch is loaded; see `utils.runtime.spinning`."""
 
-from utils.runtime.spinning import limit_spinning
+from utils.runtime.spinning import INFERENCE, limit_spinning
 
-limit_spinning(5_000)
+limit_spinning(INFERENCE)

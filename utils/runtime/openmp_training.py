@@ -1,5 +1,5 @@
 """Limits spinning for training. Import this before PyTorch is loaded; see `utils.runtime.spinning`."""
 
-from utils.runtime.spinning import limit_spinning
+from utils.runtime.spinning import TRAINING, limit_spinning
 
-limit_spinning(10_000)
+limit_spinning(TRAINING)

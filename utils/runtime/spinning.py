@@ -7,6 +7,9 @@ the choices; docs/training.md has the figures.
 
 import os
 
+INFERENCE, TRAINING = 5_000, 10_000
+"""Turns of the loop: the project's choices."""
+
 
 def limit_spinning(count: int) -> None:
     """Set GOMP_SPINCOUNT (of GCC's OpenMP) for this process and its children before PyTorch is loaded.
