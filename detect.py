@@ -76,6 +76,7 @@ def main(args: argparse.Namespace) -> None:
         short_side=args.short_side,
         score_threshold=args.score_threshold,
         nms_threshold=args.nms_threshold,
+        word_threshold=args.word_threshold,
         reject_below=args.reject_below,
     )
     detector.reading = read_options(args)

@@ -20,8 +20,7 @@ from utils.errors import UserError, printable
 from utils.evaluation.rejection import FrameScores
 from utils.network.base import TextNetwork
 from utils.options.reading import read_options
-from utils.options.training import thresholds
-from utils.options.view import train_transform
+from utils.options.view import thresholds, train_transform
 from utils.runtime.device import Machine, count_workers
 from utils.runtime.files import refuse_overlap, write_file
 from utils.runtime.tables import format_table

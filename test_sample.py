@@ -133,7 +133,7 @@ def prepare_report(folder: Path, image_folders: list[Path]) -> ResultFolder:
 
 def open_network(args: argparse.Namespace, device: torch.device) -> tuple[TextNetwork, BaseDetector]:
     """The network of a checkpoint, on the device, or of an exported file; and its detector. Raises `UserError`."""
-    names = "short_side", "score_threshold", "nms_threshold"
+    names = "short_side", "score_threshold", "nms_threshold", "word_threshold"
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     if is_exported(args.pretrain_model):
         exported = ExportedDetector(args.pretrain_model, engine=EngineSettings(args.backend), **options)

@@ -44,7 +44,7 @@ from utils.options.parser import Parser
 from utils.options.reading import read_options
 from utils.options.sample import sample_folders
 from utils.options.training import CommandLine, last_checkpoint
-from utils.options.view import train_transform
+from utils.options.view import thresholds, train_transform
 from utils.runtime.device import Machine, choose_device, count_workers, use_deterministic_algorithms
 from utils.runtime.distributed import Ranks, launch
 from utils.runtime.memory import keep_freed_memory
@@ -121,9 +121,9 @@ def run_epochs(run: Run, loaders: Loaders, options: argparse.Namespace, stop: St
     """Train, validate, finish, epoch by epoch, until a stop is requested."""
     arguments = {**vars(options), "last_epoch": run.last_epoch}
     saver = Saver(options.save_dir, arguments, options.save_epoch_every, 60 * options.save_every)
-    thresholds, board = training_options.thresholds(options), None
+    words, board = thresholds(options), None
     if options.tensorboard and run.ranks.is_first:
-        board = open_board(options.save_dir / "tensorboard", loaders.samplers[-1].dataset, thresholds)
+        board = open_board(options.save_dir / "tensorboard", loaders.samplers[-1].dataset, words)
     log = EpochLog(options.save_dir, board)
     while run.progress.epoch < run.last_epoch:
         start = time.perf_counter()
@@ -132,7 +132,7 @@ def run_epochs(run: Run, loaders: Loaders, options: argparse.Namespace, stop: St
         if loaders.validation:
             if run.ranks.is_first:
                 saver.save(run)  # a validation that is stopped costs no training
-            validation = validate_run(run, loaders.validation, ValidationSettings(thresholds, ranks=run.ranks), stop)
+            validation = validate_run(run, loaders.validation, ValidationSettings(words, ranks=run.ranks), stop)
         row = epoch_row(run, validation) | {"images_per_second": images_per_second}
         row["seconds"] = time.perf_counter() - start
         finish_epoch(run, saver, log, row, validation)

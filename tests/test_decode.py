@@ -6,7 +6,7 @@ from benchmarks.decode import noisy_prediction, words_in_a_grid
 from benchmarks.plain_decode import decode_plain, decode_sequential
 from tests.helpers import as_prediction, box, words_of
 from utils.data.targets import encode
-from utils.decode import decode, merge_words, suppress
+from utils.decode import Thresholds, core_cells, decode, merge_words, suppress
 from utils.evaluation import evaluate
 from utils.geometry import least_iou, pairwise_iou
 from utils.maps import Prediction, hide_padding
@@ -173,3 +173,38 @@ def test_thresholds_at_their_ends(threshold):
     quads, _ = decode(maps, threshold, 0.2)[0]
     assert np.isfinite(quads).all()
     assert (len(quads) > 1) == (threshold == 0)
+
+
+def test_incomplete_words_are_left_out():
+    """A word of which less than the share has voted: half of its columns, all of them at half the probability."""
+    words = words_of(box(20, 20, 180, 60), box(20, 80, 180, 120))
+    maps = as_prediction(encode(words, 160, 200))
+    maps.confidence[0, 0, 15:, ::3] = -9
+    maps.confidence[0, 0, 15:, 1::3] = -9
+    assert len(decode(maps, 0.5, 0.2)[0][0]) == 2
+    (quad,), _ = decode(maps, 0.5, 0.2, 0.5)[0]
+    assert np.allclose(quad, words.quads[0], atol=1e-3)
+    assert len(decode(maps, 0.5, 0.2, 0.2)[0][0]) == 2
+    assert len(decode(maps, *Thresholds())[0][0]) == 1
+
+
+@pytest.mark.parametrize("size", [(160, 40), (40, 160), (24, 10), (300, 8), (9, 9)])
+@pytest.mark.parametrize("angle", [0, 20, 40])
+def test_words_as_trained_are_complete(size, angle):
+    """Their weight is the number of core cells, as far as a grid of 4 pixels can count them."""
+    (width, height), turn = size, np.deg2rad(angle)
+    along, down = np.array([np.cos(turn), -np.sin(turn)]), np.array([np.sin(turn), np.cos(turn)])
+    corners = [(-width, -height), (width, -height), (width, height), (-width, height)]
+    quad = np.array([180 + x / 2 * along + y / 2 * down for x, y in corners])
+    target = encode(words_of(quad), 352, 352)
+    count = float(target.score_map.sum())
+    assert count >= min(core_cells(quad[None], 88, 88)[0], 1) * 0.5 or count == 0
+    if count >= 8:
+        assert count == pytest.approx(core_cells(quad[None], 88, 88)[0], rel=0.3)
+        assert len(decode(as_prediction(target), 0.5, 0.2, 0.5)[0][0]) == 1
+
+
+def test_of_a_word_beyond_the_maps_only_the_visible_part_counts():
+    whole, cut = core_cells(np.array([box(0, 0, 400, 100), box(-200, 0, 200, 100)], float), 40, 200)
+    assert whole == pytest.approx(340 * 40 / 16)
+    assert cut == pytest.approx(whole / 2)

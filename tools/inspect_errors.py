@@ -152,7 +152,7 @@ def build_parser() -> Parser:
 def main() -> None:
     args = build_parser().parse_args()
     refuse_overlap([args.out], [args.folder], inside=False)
-    names = "ngpus", "threads", "backend", "short_side", "score_threshold", "nms_threshold"
+    names = "ngpus", "threads", "backend", "short_side", "score_threshold", "nms_threshold", "word_threshold"
     detector = load_detector(args.checkpoint, **{name: getattr(args, name) for name in names})
     detector.reading = read_options(args)
     more = {"transform": detector.transform, "cache_dir": args.cache_dir, **detector.reading._asdict()}

@@ -143,6 +143,7 @@ def open_detector(args: argparse.Namespace):
         short_side=args.short_side,
         score_threshold=args.score_threshold,
         nms_threshold=args.nms_threshold,
+        word_threshold=args.word_threshold,
         device=choose_device(args.ngpus, threads=args.threads),
     )
     detector.reading = read_options(args)

@@ -5,6 +5,9 @@ boxes of neighbouring cells in a row are merged first, weighted by their scores;
 Then each box, in order of decreasing weight, is merged with all its near duplicates. The weight of a box is the sum of
 its cells' scores. Of overlapping words, the one with the largest weight is kept, as in EAST. The score of a word is
 the mean of its cells' scores, weighted by these scores, so it remains a probability.
+
+A word is complete if all cells of its core, its text cells in training, predict its box with certainty: then its weight
+is their number. Fences, windows and pieces of words collect few of them.
 """
 
 from __future__ import annotations
@@ -17,7 +20,7 @@ import numpy as np
 import shapely
 
 from utils.geometry import bounding_boxes, least_iou, pairwise_iou, signed_areas
-from utils.maps import STRIDE, Prediction
+from utils.maps import SHRINK_RATIO, STRIDE, Prediction
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +30,9 @@ SCORE_THRESHOLD = 0.5
 
 NMS_THRESHOLD = 0.2
 """Default IoU of two words above which the one with the smaller weight is removed."""
+
+WORD_THRESHOLD = 0.5
+"""Default lowest completeness of a word."""
 
 MERGE_THRESHOLD = 0.8
 """IoU above which candidates are near duplicates and are merged. Less accurate candidates would blur the corners of
@@ -41,28 +47,35 @@ _HEADS_AT_ONCE = 32
 
 
 class Thresholds(NamedTuple):
-    """The two numbers that decide which words a network's maps contain."""
+    """The numbers that decide which words a network's maps contain."""
 
     score: float = SCORE_THRESHOLD
     """Lowest probability of a text cell, 0 to 1."""
     nms: float = NMS_THRESHOLD
     """IoU of two words above which the one with the smaller weight is removed, 0 to 1."""
+    word: float = WORD_THRESHOLD
+    """Lowest completeness of a word, 0 to 1."""
 
 
 def decode(
-    prediction: Prediction, score_threshold: float = SCORE_THRESHOLD, nms_threshold: float = NMS_THRESHOLD
+    prediction: Prediction,
+    score_threshold: float = SCORE_THRESHOLD,
+    nms_threshold: float = NMS_THRESHOLD,
+    word_threshold: float = 0.0,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each image: word quads (K, 4, 2) float32, clockwise from top-left in input pixels, and scores (K,) float32.
 
     The best score comes first. An image without words gives (0, 4, 2) and (0,).
 
     score_threshold: lowest probability (0 to 1) of a text cell. nms_threshold: of two words with a larger IoU, the
-    one with the smaller weight is removed. Cells with a NaN or infinite logit, distance or angle are no text.
+    one with the smaller weight is removed. word_threshold: lowest completeness (0 to 1) of a word; by default all words
+    are returned; detectors use `WORD_THRESHOLD`. Cells with a NaN or infinite logit, distance or angle are no text.
     """
-    results = []
+    results, size = [], prediction.confidence.shape[2:]
     for cells in _text_cells(prediction, score_threshold):
         quads, scores, weights = merge_words(*merge_rows(*cells))
         kept = suppress(quads, weights, nms_threshold)
+        kept = kept[weights[kept] >= word_threshold * core_cells(quads[kept], *size)]
         kept = kept[np.argsort(-scores[kept], kind="stable")]
         results.append((quads[kept].astype(np.float32), scores[kept].astype(np.float32)))
     return results
@@ -151,6 +164,20 @@ def merge_words(
     columns = np.column_stack([quads.reshape(-1, 8), scores]).T * weights
     means = np.stack([np.bincount(word, column) for column in columns], 1) / totals[:, None]
     return means[:, :8].reshape(-1, 4, 2), means[:, 8], totals
+
+
+def core_cells(quads: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """(K,) how many text cells words with these quads (K, 4, 2) have in training, by their area; at least 1.
+
+    Of a word that is partly outside the maps (rows, columns), the same share of its core as of its bounding box counts.
+    """
+    sides = np.linalg.norm(quads[:, 1:3] - quads[:, :2], axis=2)  # the top and the right side
+    core = sides - 2 * SHRINK_RATIO * sides.min(1, keepdims=True)
+    boxes = bounding_boxes(quads)
+    whole = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6)
+    end = np.array([columns, rows]) * STRIDE
+    inside = np.clip(boxes[:, 2:], 0, end) - np.clip(boxes[:, :2], 0, end)
+    return np.maximum((core * inside / whole).prod(1) / STRIDE**2, 1)
 
 
 def suppress(quads: np.ndarray, priority: np.ndarray, threshold: float) -> np.ndarray:

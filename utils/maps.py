@@ -19,6 +19,9 @@ STRIDE = 4
 MAX_DISTANCE = 640.0
 """The network's distances are ``sigmoid(.) * MAX_DISTANCE`` input pixels."""
 
+SHRINK_RATIO = 0.3
+"""Each side of a word's box moves inwards by this share of the whole word's short side; inside are its text cells."""
+
 SIZE_MULTIPLE = 32
 """At inference, heights and widths are padded to multiples of this (the encoder's deepest stride)."""
 

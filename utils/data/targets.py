@@ -7,10 +7,7 @@ import torch
 
 from utils.data.annotations import Words
 from utils.geometry import Rectangles, bounding_boxes, min_area_rectangles
-from utils.maps import SIZE_MULTIPLE, STRIDE, Target, map_size
-
-SHRINK_RATIO = 0.3
-"""Each side of a word's box moves inwards by this share of the whole word's short side."""
+from utils.maps import SHRINK_RATIO, SIZE_MULTIPLE, STRIDE, Target, map_size
 
 
 def encode(words: Words, height: int, width: int, size: tuple[int, int] | None = None) -> Target:

@@ -36,7 +36,7 @@ def load_detector(
     ngpus: as --ngpus; None takes the option `device` of `utils.detector.Detector`. threads: on the CPU. backend: of an
     exported file, see `utils.deploy.engines.BACKENDS`. reject_below: probability of text below which frames are
     rejected; None: that of the file's rejector, if it has one; 0: never. options: `short_side`, `score_threshold`,
-    `nms_threshold`; None is the file's value, or the default of `Detector`.
+    `nms_threshold`, `word_threshold`; None is the file's value, or the default of `Detector`.
     """
     options = {name: value for name, value in options.items() if value is not None}
     if is_exported(path):

@@ -182,7 +182,7 @@ def _check_frames_in_use(parser: Parser, args: argparse.Namespace, given: set[st
     """Refuse options about frames where none are read."""
     if args.test_folder_sample:
         return
-    names = ("val_short_side", "score_threshold", "nms_threshold")
+    names = ("val_short_side", "score_threshold", "nms_threshold", "word_threshold")
     _refuse(parser, given, names, "has no effect without --test-folder-sample")
     if not (args.train_folder_syn or args.train_folder_sample):
         if args.analyse:

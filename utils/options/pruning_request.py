@@ -18,7 +18,7 @@ from utils.options.parser import Parser
 from utils.options.pruning import ACTIONS, FRAMES, SPARSITY, check_line, chosen_criterion, dashed
 from utils.options.reading import read_options
 from utils.options.sample import sample_folders
-from utils.options.view import train_transform
+from utils.options.view import thresholds, train_transform
 from utils.pruning.network_pruning import Method
 from utils.pruning.selection import Rules
 from utils.pruning.targets import LatencyTarget, MacsTarget, ParametersTarget, PlanTarget, PruningTarget, Sparsity
@@ -144,9 +144,8 @@ def training_frames(args: argparse.Namespace, count: int) -> TrainingFrames:
 def _accuracy_settings(args: argparse.Namespace) -> AccuracySettings | None:
     if not args.test_folder_sample:
         return None
-    thresholds = Thresholds(args.score_threshold, args.nms_threshold)
     folder, side = sample_folders(args.test_folder_sample, args.format), args.val_short_side
-    return AccuracySettings(folder, side, thresholds, args.cache_dir, read_options(args))
+    return AccuracySettings(folder, side, thresholds(args), args.cache_dir, read_options(args))
 
 
 def _target(action: str, args: argparse.Namespace) -> PruningTarget | None:

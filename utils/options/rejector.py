@@ -16,7 +16,7 @@ USED = {
     *("train_folder_syn", "train_folder_sample", "format", "sample_ratio", "syn_train_size", "syn_val_size"),
     *("cache_dir", "max_pixels", "background"),
     *("short_side", "rotation", "stretch", "crop", "scale", "word_crops", "colour"),
-    *("val_short_side", "score_threshold", "nms_threshold"),
+    *("val_short_side", "score_threshold", "nms_threshold", "word_threshold"),
     *("epoch", "batch_size", "lr", "seed", "ngpus", "num_workers", "threads"),
 }
 """Options that have an effect with --rejector."""

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 
-from utils.decode import Thresholds
 from utils.errors import UserError
 from utils.options.machine import MOST_IMAGES, add_cache_option, add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
@@ -35,6 +34,7 @@ NEEDS = (
     ("val_short_side", "val"),
     ("score_threshold", "val"),
     ("nms_threshold", "val"),
+    ("word_threshold", "val"),
 )
 """Options that have no effect without another one."""
 
@@ -268,11 +268,6 @@ def step_settings(options: argparse.Namespace, processes: int) -> StepSettings:
     size = StepSize(options.batch_size, options.batches_before_train, processes)
     clip_norm = StepSettings.clip_norm if options.clip_grad is None else options.clip_grad
     return StepSettings(size, clip_norm, options.sparsity_lambda, options.seed)
-
-
-def thresholds(options: argparse.Namespace) -> Thresholds:
-    """The thresholds of words in a validation."""
-    return Thresholds(options.score_threshold, options.nms_threshold)
 
 
 def last_checkpoint(options: argparse.Namespace) -> Path:

@@ -3,7 +3,7 @@
 import argparse
 
 from utils.data.augmentation import MOST_SIDE, TrainTransform, WholeFrame
-from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD
+from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, WORD_THRESHOLD, Thresholds
 from utils.options.parser import number, option, whole_number
 
 
@@ -23,6 +23,13 @@ def add_detection_options(group, *names: str, of_file: bool = False) -> None:
     option(group, "--score-threshold P", number(0, 1), score, text)
     text = "IoU of two words above which the one with fewer cells is removed"
     option(group, "--nms-threshold IOU", number(0, 1), NMS_THRESHOLD, text)
+    text = "lowest sum of a word's cell scores, as a share of the text cells that a word of its size has"
+    option(group, "--word-threshold SHARE", number(0, 1), WORD_THRESHOLD, text)
+
+
+def thresholds(options: argparse.Namespace) -> Thresholds:
+    """The thresholds of words that the options of `add_detection_options` ask for."""
+    return Thresholds(options.score_threshold, options.nms_threshold, options.word_threshold)
 
 
 def add_view_options(group) -> None:
