@@ -79,7 +79,7 @@ def main(args: argparse.Namespace) -> None:
     torch.manual_seed(0)  # the loss draws its easy negatives at random
     network, detector = open_network(args, device)
     detector.reading = read_options(args)
-    thresholds = detector.thresholds
+    thresholds = detector.thresholds = detector.thresholds._replace(word=args.word_threshold)
     sides = all_short_sides(detector.transform.short_side, args.multi_scale)
     transforms = [detector.transform, *map(WholeFrame, sides[1:])]
     reading = read_options(args)._asdict()
@@ -133,7 +133,7 @@ def prepare_report(folder: Path, image_folders: list[Path]) -> ResultFolder:
 
 def open_network(args: argparse.Namespace, device: torch.device) -> tuple[TextNetwork, BaseDetector]:
     """The network of a checkpoint, on the device, or of an exported file; and its detector. Raises `UserError`."""
-    names = "short_side", "score_threshold", "nms_threshold", "word_threshold"
+    names = "short_side", "score_threshold", "nms_threshold"
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     if is_exported(args.pretrain_model):
         exported = ExportedDetector(args.pretrain_model, engine=EngineSettings(args.backend), **options)

@@ -143,9 +143,9 @@ def open_detector(args: argparse.Namespace):
         short_side=args.short_side,
         score_threshold=args.score_threshold,
         nms_threshold=args.nms_threshold,
-        word_threshold=args.word_threshold,
         device=choose_device(args.ngpus, threads=args.threads),
     )
+    detector.thresholds = detector.thresholds._replace(word=args.word_threshold)
     detector.reading = read_options(args)
     return detector
 

@@ -47,7 +47,9 @@ class BaseDetector(ABC):
     """Frames rejected so far."""
 
     def __init__(self, transform: WholeFrame, thresholds: Thresholds):
-        self.transform, self.thresholds = transform, thresholds
+        self.transform = transform
+        self.thresholds = thresholds
+        """They may be replaced."""
         self.reading = DEFAULT_READING
         """How picture files are read; it may be replaced."""
 

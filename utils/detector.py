@@ -17,7 +17,7 @@ from torch import nn
 from utils.base_detector import BaseDetector, rejection_threshold
 from utils.checkpoint import load_model
 from utils.data.augmentation import NetworkInput, WholeFrame, pad
-from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, WORD_THRESHOLD, Thresholds
+from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, Thresholds
 from utils.maps import Prediction, normalise
 from utils.network.base import TextNetwork
 from utils.network.inference import for_inference
@@ -28,7 +28,7 @@ class Detector(BaseDetector):
     """A trained network prepared for inference: batch norms are folded into the convolutions before them.
 
     network: as `load_model` returns it; it is copied. short_side: pixels to which a picture's short side is resized.
-    score_threshold, nms_threshold, word_threshold: see `utils.decode.Thresholds`. device: where the copy runs.
+    score_threshold, nms_threshold: see `utils.decode.Thresholds`. device: where the copy runs.
     """
 
     def __init__(
@@ -38,10 +38,8 @@ class Detector(BaseDetector):
         score_threshold: float = SCORE_THRESHOLD,
         nms_threshold: float = NMS_THRESHOLD,
         device: torch.device | str = "cpu",
-        *,
-        word_threshold: float = WORD_THRESHOLD,
     ):
-        super().__init__(WholeFrame(short_side), Thresholds(score_threshold, nms_threshold, word_threshold))
+        super().__init__(WholeFrame(short_side), Thresholds(score_threshold, nms_threshold))
         self.device = torch.device(device)
         self.runs_on = f"PyTorch, {self.device}"
         self.network = for_inference(network, self.device)

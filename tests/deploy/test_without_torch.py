@@ -46,8 +46,10 @@ def test_a_checkpoint_needs_torch(tmp_path, pictures, run_script):
 def test_options_of_the_file_and_of_the_command(float_file):
     detector = load_detector(float_file)
     assert (detector.transform.short_side, *detector.thresholds) == (320, 0.5, 0.2, 0.5)
-    detector = load_detector(float_file, short_side=96, score_threshold=0.7, nms_threshold=0.3, word_threshold=0.4, threads=1)
-    assert (detector.transform.short_side, *detector.thresholds) == (96, 0.7, 0.3, 0.4)
+    detector = load_detector(
+        float_file, short_side=96, score_threshold=0.7, nms_threshold=0.3, word_threshold=0.6, threads=1
+    )
+    assert (detector.transform.short_side, *detector.thresholds) == (96, 0.7, 0.3, 0.6)
     with pytest.raises(UserError, match="no exported file"):
         load_detector(CHECKPOINT, backend="opencv")
     with pytest.raises(UserError, match="cuda"):

@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.base_detector import BaseDetector, rejection_threshold
 from utils.data.augmentation import NetworkInput, WholeFrame, pad
-from utils.decode import NMS_THRESHOLD, WORD_THRESHOLD, Thresholds
+from utils.decode import NMS_THRESHOLD, Thresholds
 from utils.deploy.engines import DEFAULT_ENGINE, EngineSettings, open_engine
 from utils.deploy.file_info import ExportedInfo, read_info
 from utils.errors import UserError
@@ -36,8 +36,8 @@ class FixedFrame(WholeFrame):
 class ExportedDetector(BaseDetector):
     """The detector of an exported file.
 
-    short_side, score_threshold: None for the file's own. nms_threshold, word_threshold: see
-    `utils.decode.Thresholds`. engine: what runs the file. Frames are rejected only after `use_rejector`. Raises `UserError`.
+    short_side, score_threshold: None for the file's own. nms_threshold: see `utils.decode.Thresholds`. engine: what
+    runs the file. Frames are rejected only after `use_rejector`. Raises `UserError`.
     """
 
     def __init__(
@@ -47,13 +47,12 @@ class ExportedDetector(BaseDetector):
         short_side: int | None = None,
         score_threshold: float | None = None,
         nms_threshold: float = NMS_THRESHOLD,
-        word_threshold: float = WORD_THRESHOLD,
         engine: EngineSettings = DEFAULT_ENGINE,
     ):
         self.path = path = Path(path)
         self.info = info = read_info(path)
         score = info.score_threshold if score_threshold is None else score_threshold
-        super().__init__(input_transform(path, info, short_side), Thresholds(score, nms_threshold, word_threshold))
+        super().__init__(input_transform(path, info, short_side), Thresholds(score, nms_threshold))
         self.engine = open_engine(path, info, engine)
         self.runs_on = f"CPU, {self.engine.name}, {info.precision}"
         self._tables = normalisation_tables(info)

@@ -21,7 +21,7 @@ def add_detection_options(group, *names: str, of_file: bool = False) -> None:
     option(group, name, whole_number(1, MOST_SIDE), side, text)
     text = "lowest probability of a cell that counts as text" + default.format(SCORE_THRESHOLD)
     option(group, "--score-threshold P", number(0, 1), score, text)
-    text = "IoU of two words above which the one with fewer cells is removed"
+    text = "IoU of two words above which the one with the smaller sum of cell scores is removed"
     option(group, "--nms-threshold IOU", number(0, 1), NMS_THRESHOLD, text)
     text = "lowest sum of a word's cell scores, as a share of the text cells that a word of its size has"
     option(group, "--word-threshold SHARE", number(0, 1), WORD_THRESHOLD, text)
