@@ -375,6 +375,17 @@ class TestOthers:
         refuses(*line, "--sparsity", 0.5, parts=["plan.json: a file that is not of an earlier run"])
         assert (tmp_path / "plan.json").read_text() == "{}"
 
+    def test_pruning_in_steps_over_its_checkpoint(self, tmp_path, rendered, small_checkpoint, refuses):
+        steps = ("--steps", 3, "--", "--train-folder-sample", rendered / "frames", "--epoch", 1)
+        for number in (1, 2):
+            folder = tmp_path / f"step{number}"
+            folder.mkdir()
+            shutil.copyfile(small_checkpoint, folder / "pruned.pt")
+            before = contents(tmp_path)
+            line = ("prune.py", "--pretrain-model", folder / "pruned.pt", "--save-dir", tmp_path)
+            refuses(*line, *steps, parts=[folder / "pruned.pt", "it is an input", "give another path"])
+            assert contents(tmp_path) == before
+
     def test_publishing_over_the_checkpoint(self, tmp_path, small_checkpoint, refuses):
         os.link(small_checkpoint, tmp_path / "hard.pt")
         refuses("-m", "tools.publish", small_checkpoint, tmp_path / "hard.pt", parts=["it is an input"])
