@@ -13,15 +13,15 @@ and printed.
 import functools
 import itertools
 import os
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tqdm import tqdm
 
 from utils.data.formats.base import Format, Output
 from utils.data.formats.entries import Entry, Malformed
-from utils.data.formats.folder import Folder, part_of_word
+from utils.data.formats.folder import Folder
+from utils.data.formats.names import clean_name, short_name
 from utils.data.formats.registry import FORMATS, Recognised, iterate_entries, recognise
 from utils.data.formats.sizes import picture_size
 from utils.data.images import UnreadableImage
@@ -104,22 +104,6 @@ class Conversion:
             return picture_size(self._sources[part, name])
         except UnreadableImage as error:
             raise UserError(f"{error}; repair the image or remove it") from None
-
-
-def short_name(name: str) -> str:
-    """The path without leading folders such as `images/` or `train_images1/`."""
-    folders, file = list(PurePosixPath(name).parts[:-1]), PurePosixPath(name).name
-    while folders and (part_of_word(folders[0]) or folders[0].lower() in ("images", "img", "imgs")):
-        del folders[0]
-    return "/".join([*folders, file])
-
-
-def clean_name(name: str, problems: Problems) -> str:
-    """The name; one that is not UTF-8, which no format can say, with its odd bytes as `%E9`."""
-    clean = re.sub("[\ud800-\udfff]", lambda odd: f"%{ord(odd[0]) & 0xFF:02X}", name)
-    if clean != name:
-        problems.add("images whose names are not UTF-8, renamed", f"{name} is now {clean}")
-    return clean
 
 
 def convert(

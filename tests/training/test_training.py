@@ -366,7 +366,9 @@ class TestLearning:
         for teacher in (tmp_path / "step1" / "last.pt", tmp_path / "step1" / "pruned.pt", tmp_path / "pruned.pt"):
             teacher.parent.mkdir(exist_ok=True)
             teacher.write_bytes(before["last.pt"])
-            refuses("prune.py", "--pretrain-model", folder / "last.pt", *steps, teacher, parts=[teacher, "give another"])
+            refuses(
+                "prune.py", "--pretrain-model", folder / "last.pt", *steps, teacher, parts=[teacher, "give another"]
+            )
         assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
         shutil.copyfile(folder / "last.pt", folder / "teacher.pt")
         run_script(*line, "--epoch", 1, "--teacher", folder / "teacher.pt", "--save-dir", folder)

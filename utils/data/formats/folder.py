@@ -7,11 +7,9 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from utils.data.formats.names import part_of, part_of_word
 from utils.data.images import IMAGE_SUFFIXES
 from utils.errors import UserError
-
-_TRAIN = {"train", "training"}
-_TEST = {"test", "testing", "val", "valid", "validation"}
 
 
 class Folder:
@@ -98,22 +96,6 @@ def choose_near(names: list[str], file: str) -> str | None:
         if chosen:
             names = chosen
     return names[0] if names and len({PurePosixPath(name).parent for name in names}) == 1 else None
-
-
-def part_of(name: str) -> str | None:
-    """ "train" or "test" (also val, validation) by the names of the folders on a relative path; else None."""
-    for folder in PurePosixPath(name).parts[-2::-1]:
-        if part := part_of_word(folder):
-            return part
-    return None
-
-
-def part_of_word(name: str) -> str | None:
-    """ "train" or "test" if the name of a folder or an annotation file has such a word; else None."""
-    words = set(re.findall("[a-z]+", name.lower()))
-    if bool(words & _TRAIN) == bool(words & _TEST):
-        return None
-    return "train" if words & _TRAIN else "test"
 
 
 def natural_order(name: str) -> list:

@@ -29,7 +29,8 @@ from utils.data.formats import (
 )
 from utils.data.formats.base import Format, Source
 from utils.data.formats.entries import Entry, Malformed
-from utils.data.formats.folder import Folder, part_of, part_of_word
+from utils.data.formats.folder import Folder
+from utils.data.formats.names import part_of, part_of_word
 from utils.data.problems import Problems
 from utils.errors import UserError
 

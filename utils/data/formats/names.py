@@ -1,0 +1,41 @@
+"""What the relative path of an image or an annotation file says: its part, and its name within the part."""
+
+import re
+from pathlib import PurePosixPath
+
+from utils.data.problems import Problems
+
+_TRAIN = {"train", "training"}
+_TEST = {"test", "testing", "val", "valid", "validation"}
+
+
+def part_of(name: str) -> str | None:
+    """ "train" or "test" (also val, validation) by the names of the folders on a relative path; else None."""
+    for folder in PurePosixPath(name).parts[-2::-1]:
+        if part := part_of_word(folder):
+            return part
+    return None
+
+
+def part_of_word(name: str) -> str | None:
+    """ "train" or "test" if the name of a folder or an annotation file has such a word; else None."""
+    words = set(re.findall("[a-z]+", name.lower()))
+    if bool(words & _TRAIN) == bool(words & _TEST):
+        return None
+    return "train" if words & _TRAIN else "test"
+
+
+def short_name(name: str) -> str:
+    """The path without leading folders such as `images/` or `train_images1/`."""
+    folders, file = list(PurePosixPath(name).parts[:-1]), PurePosixPath(name).name
+    while folders and (part_of_word(folders[0]) or folders[0].lower() in ("images", "img", "imgs")):
+        del folders[0]
+    return "/".join([*folders, file])
+
+
+def clean_name(name: str, problems: Problems) -> str:
+    """The name; one that is not UTF-8, which no format can say, with its odd bytes as `%E9`."""
+    clean = re.sub("[\ud800-\udfff]", lambda odd: f"%{ord(odd[0]) & 0xFF:02X}", name)
+    if clean != name:
+        problems.add("images whose names are not UTF-8, renamed", f"{name} is now {clean}")
+    return clean
