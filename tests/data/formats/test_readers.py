@@ -220,6 +220,37 @@ def test_several_formats_in_one_folder(tmp_path):
     assert recognise(Folder(tmp_path), "txt").format.name == "txt"
 
 
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("10,10,50,10,50,30,10,30,word", "txt"),
+        ("0 0.1 0.1 0.5 0.1 0.5 0.3 0.1 0.3", "yolo"),
+        ("0 0 10 10 40 20 0.0", "td500"),
+        ("x: [[10 50 50 10]], y: [[10 10 30 30]], ornt: [u'h'], transcriptions: [u'word']", "totaltext"),
+    ],
+)
+def test_the_first_files_may_be_empty(tmp_path, line, name):
+    """Images without words: the format is recognised from the files that have some, or given by name."""
+    labels = tmp_path / "labels" if name == "yolo" else tmp_path
+    text(tmp_path / "README.txt", "ten lines about the data")
+    for number in range(1, 26):
+        picture(tmp_path / f"{number}.jpg")
+        file = labels / {"td500": f"{number}.gt", "totaltext": f"gt_{number}.txt"}.get(name, f"{number}.txt")
+        text(file, f"{line}\n" if number == 25 else "" if number % 2 else "\ufeff\r\n")
+    entries, problems = read(tmp_path, name)
+    assert {name: len(entry.quads) for name, entry in entries.items()} == {
+        f"{number}.jpg": number == 25 for number in range(1, 26)
+    }
+    assert problems.count(MISSING) == 0
+    if name != "totaltext":
+        text(file, "")
+        (tmp_path / "README.txt").unlink()
+        with pytest.raises(UserError, match="no annotation in a known format"):
+            recognise(Folder(tmp_path))
+        entries = read_entries(Folder(tmp_path), recognise(Folder(tmp_path), name), Problems())
+        assert [len(entry.quads) for entry in entries] == [0] * 25
+
+
 def test_no_format(tmp_path):
     picture(tmp_path / "a.jpg")
     for name, message in ((None, "no annotation in a known format among 1 files"), ("cvat", "of the format cvat")):

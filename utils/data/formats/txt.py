@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.data.formats.base import Finding, Format, Output, Source
+from utils.data.formats.base import Finding, Format, Output, Source, first_written
 from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import DONT_CARE, Entry, Malformed, WordList
 from utils.data.formats.folder import Folder
@@ -23,7 +23,7 @@ PREFIX = "gt_"
 def find(folder: Folder) -> Finding | None:
     """Files whose lines are words and whose names are images'."""
     texts = [file for file in folder.files(".txt") if image_stem(file, folder)]
-    for file in texts[:20]:
+    for file in first_written(texts):
         if form := form_of(file):
             return Finding(texts, f"{folder.relative(file)} has lines of the form {form!r}")
     return None
@@ -114,4 +114,5 @@ FORMAT = Format(
     read,
     write,
     one_file_an_image=True,
+    empty_suffixes=(".txt",),
 )
