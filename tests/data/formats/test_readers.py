@@ -194,6 +194,45 @@ def test_icdar2003_and_svt(tmp_path):
     assert not others
 
 
+def test_an_image_gets_no_words_of_another_folders_image(tmp_path):
+    """B/5.jpg is missing, and A/5.jpg has no annotation."""
+    for folder in ("A", "B"):
+        for number in (1, 2, 5):
+            picture(tmp_path / folder / f"{number}.jpg")
+            text(tmp_path / folder / f"{number}.txt", f"1,{number},9,{number},9,{number + 9},1,{number + 9},x\n")
+    (tmp_path / "A" / "5.txt").unlink()
+    (tmp_path / "B" / "5.jpg").unlink()
+    entries, problems = read(tmp_path, "txt")
+    assert sorted(entries) == ["A/1.jpg", "A/2.jpg", "B/1.jpg", "B/2.jpg"]
+    assert problems.count(MISSING) == 1
+    assert problems.count("images without annotation, left out") == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "file", "found"),
+    [
+        ("images/train/a/1.jpg", "labels_txt/train/a/gt_1.txt", True),
+        ("images/train/a/1.jpg", "labels_txt/train/b/gt_1.txt", False),
+        ("images/train/1.jpg", "labels_txt/val/1.txt", False),
+        ("a/images/1.jpg", "a/gt/1.txt", True),
+        ("a/images/1.jpg", "b/gt/1.txt", False),
+        ("walk/1.jpg", "notes/1.txt", True),
+        ("walk/a/1.jpg", "notes/a/1.txt", True),
+        ("walk/a/1.jpg", "notes/b/1.txt", False),
+        ("train_images1/1.jpg", "sample_train_annotation_txt/1.txt", True),
+        ("train_1/1.jpg", "train_2/1.txt", False),
+        ("1.jpg", "notes/1.txt", True),
+        ("pics/1.jpg", "1.txt", True),
+    ],
+)
+def test_folders_of_an_image_and_its_annotation(tmp_path, image, file, found):
+    picture(tmp_path / image)
+    for other in ("b/images/2.jpg", "images/train/b/2.jpg", "images/val/2.jpg", "walk/b/2.jpg", "train_2/2.jpg"):
+        picture(tmp_path / other)
+    text(tmp_path / file, "")
+    assert Folder(tmp_path).find_stem("1", tmp_path / file) == (image if found else None)
+
+
 def test_what_is_missing_is_counted(tmp_path):
     samples.ppocrlabel(tmp_path)
     (tmp_path / "b.png").unlink()

@@ -1,5 +1,6 @@
 """What the relative path of an image or an annotation file says: its part, and its name within the part."""
 
+import functools
 import re
 from pathlib import PurePosixPath
 
@@ -7,6 +8,12 @@ from utils.data.problems import Problems
 
 _TRAIN = {"train", "training"}
 _TEST = {"test", "testing", "val", "valid", "validation"}
+_LAYOUT = {
+    *("image", "images", "img", "imgs", "jpegimages", "photos", "pictures"),
+    *("annotation", "annotations", "ann", "anns", "label", "labels", "labeltxt", "gt", "gts", "ground", "truth"),
+    *("groundtruth", "polygon", "polygons", "rectangular", "sample", "text", "texts", "txt", "json", "xml"),
+}
+"""Words in names of folders that say what kind of files is in them."""
 
 
 def part_of(name: str) -> str | None:
@@ -23,6 +30,32 @@ def part_of_word(name: str) -> str | None:
     if bool(words & _TRAIN) == bool(words & _TEST):
         return None
     return "train" if words & _TRAIN else "test"
+
+
+@functools.lru_cache(1 << 16)
+def inner_folders(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders of a path that are no part of a layout: ("a",) of images/train/a and of labels/train/a."""
+    return tuple(folder for folder in folders if not (part_of_word(folder) or _is_layout(folder)))
+
+
+def _is_layout(folder: str) -> bool:
+    words = set(re.findall("[a-z]+", folder.lower()))
+    return bool(words) and words <= _LAYOUT
+
+
+@functools.lru_cache(1 << 16)
+def apart(folders: tuple[str, ...], others: tuple[str, ...]) -> bool:
+    """Whether two paths say that they are of different parts, or of folders with different numbers.
+
+    So are train/a and test/a, train_1 and train_2; train_images1 and sample_train_annotation_txt are not.
+    """
+    parts = [part_of("/".join([*path, ""]) + "file") for path in (folders, others)]
+    if None not in parts and parts[0] != parts[1]:
+        return True
+    return any(
+        one != other and re.sub(r"\d+", "0", one) == re.sub(r"\d+", "0", other)
+        for one, other in zip(folders, others, strict=False)
+    )
 
 
 def short_name(name: str) -> str:
