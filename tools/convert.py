@@ -54,25 +54,30 @@ class Conversion:
         to: the format's name; None: txt for a gt.mat, else gt.mat. replace: an earlier data set in `out` is replaced.
         """
         to = to or ("txt" if self.recognised.format.name == "gt.mat" else "gt.mat")
-        with data_set_folder(self.out, [self.folder.only or self.folder.root, self.folder.root], replace=replace):
-            return self._write_parts(FORMATS[to])
+        with data_set_folder(
+            self.out, [self.folder.only or self.folder.root, self.folder.root], replace=replace
+        ) as place:
+            return self._write_parts(FORMATS[to], place)
 
-    def _write_parts(self, to: Format) -> dict[str, int]:
+    def _write_parts(self, to: Format, place: Path) -> dict[str, int]:
         counts = {}
         test: list[Entry] = []
         for part, entries in zip(PARTS, (self._training_entries(test), iter(test)), strict=True):
             if (first := next(entries, None)) is not None:
-                counts[part] = self._write(to, part, itertools.chain([first], entries))
+                counts[part] = self._write(to, self._output(place, part), itertools.chain([first], entries))
         if not counts:
             name = self.recognised.format.name
             raise UserError(f"{self.folder.root}: nothing to convert ({name}){self.problems.first()}")
         return counts
 
-    def _write(self, to: Format, part: str, entries: Iterator[Entry]) -> int:
+    def _output(self, root: Path, part: str) -> Output:
+        place, size = functools.partial(self._place, part), functools.partial(self._size, part)
+        return Output(root, part, self.problems, place, size)
+
+    def _write(self, to: Format, output: Output, entries: Iterator[Entry]) -> int:
         assert to.write
         try:
-            place, size = functools.partial(self._place, part), functools.partial(self._size, part)
-            return to.write(Output(self.out, part, self.problems, place, size), entries)
+            return to.write(output, entries)
         except Malformed as error:
             raise UserError(str(error)) from None
 

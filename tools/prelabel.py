@@ -141,9 +141,8 @@ def mark_unmatched(args: argparse.Namespace, problems: Problems) -> None:
     conversion.edit = mark
     counts = conversion.run(target)
     problems.update(conversion.problems)
-    print(
-        f"{printable(args.out)}: {sum(added)} ### added in {sum(map(bool, added))} of {counts.get('train', 0)} training images"
-    )
+    marked = f"{sum(added)} ### added in {sum(map(bool, added))}"
+    print(f"{printable(args.out)}: {marked} of {counts.get('train', 0)} training images")
 
 
 def open_detector(args: argparse.Namespace):
