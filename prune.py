@@ -40,7 +40,7 @@ from utils.options.pruning_request import AccuracySettings, Request, TrainingFra
 from utils.pruning import Evidence, OutOfReach, Pruning, build_pruning, prune, remove_masked_channels
 from utils.pruning.comparison import comparison_table, draw_channels, layer_table
 from utils.pruning.criteria import score_channels
-from utils.pruning.gradual import fine_tune
+from utils.pruning.gradual import fine_tune, step_folder
 from utils.pruning.importance import usable_batches
 from utils.pruning.output_files import save_pruning, write_json
 from utils.pruning.recalibration import mean_loss, recalibrate_if_better
@@ -75,7 +75,7 @@ def main(request: Request) -> None:
         pruning = prune_step(request, model, batches, step)
         if request.recalibrates:
             recalibrate(pruning.network, batches)
-        folder = request.folder / f"step{step}"
+        folder = step_folder(request.folder, step)
         folder.mkdir(exist_ok=True)
         path = save(folder, pruning, model, contents, request)
         channels = sum(pruning.network.plan.values())

@@ -13,15 +13,15 @@ and printed.
 import functools
 import itertools
 import os
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from tqdm import tqdm
 
 from utils.data.formats.base import Format, Output
 from utils.data.formats.entries import Entry, Malformed
-from utils.data.formats.folder import Folder, part_of_word
+from utils.data.formats.folder import Folder
+from utils.data.formats.names import clean_name, short_name
 from utils.data.formats.registry import FORMATS, Recognised, iterate_entries, recognise
 from utils.data.formats.sizes import picture_size
 from utils.data.images import UnreadableImage
@@ -54,25 +54,30 @@ class Conversion:
         to: the format's name; None: txt for a gt.mat, else gt.mat. replace: an earlier data set in `out` is replaced.
         """
         to = to or ("txt" if self.recognised.format.name == "gt.mat" else "gt.mat")
-        with data_set_folder(self.out, [self.folder.only or self.folder.root, self.folder.root], replace=replace):
-            return self._write_parts(FORMATS[to])
+        with data_set_folder(
+            self.out, [self.folder.only or self.folder.root, self.folder.root], replace=replace
+        ) as place:
+            return self._write_parts(FORMATS[to], place)
 
-    def _write_parts(self, to: Format) -> dict[str, int]:
+    def _write_parts(self, to: Format, place: Path) -> dict[str, int]:
         counts = {}
         test: list[Entry] = []
         for part, entries in zip(PARTS, (self._training_entries(test), iter(test)), strict=True):
             if (first := next(entries, None)) is not None:
-                counts[part] = self._write(to, part, itertools.chain([first], entries))
+                counts[part] = self._write(to, self._output(place, part), itertools.chain([first], entries))
         if not counts:
             name = self.recognised.format.name
             raise UserError(f"{self.folder.root}: nothing to convert ({name}){self.problems.first()}")
         return counts
 
-    def _write(self, to: Format, part: str, entries: Iterator[Entry]) -> int:
+    def _output(self, root: Path, part: str) -> Output:
+        place, size = functools.partial(self._place, part), functools.partial(self._size, part)
+        return Output(root, part, self.problems, place, size)
+
+    def _write(self, to: Format, output: Output, entries: Iterator[Entry]) -> int:
         assert to.write
         try:
-            place, size = functools.partial(self._place, part), functools.partial(self._size, part)
-            return to.write(Output(self.out, part, self.problems, place, size), entries)
+            return to.write(output, entries)
         except Malformed as error:
             raise UserError(str(error)) from None
 
@@ -104,22 +109,6 @@ class Conversion:
             return picture_size(self._sources[part, name])
         except UnreadableImage as error:
             raise UserError(f"{error}; repair the image or remove it") from None
-
-
-def short_name(name: str) -> str:
-    """The path without leading folders such as `images/` or `train_images1/`."""
-    folders, file = list(PurePosixPath(name).parts[:-1]), PurePosixPath(name).name
-    while folders and (part_of_word(folders[0]) or folders[0].lower() in ("images", "img", "imgs")):
-        del folders[0]
-    return "/".join([*folders, file])
-
-
-def clean_name(name: str, problems: Problems) -> str:
-    """The name; one that is not UTF-8, which no format can say, with its odd bytes as `%E9`."""
-    clean = re.sub("[\ud800-\udfff]", lambda odd: f"%{ord(odd[0]) & 0xFF:02X}", name)
-    if clean != name:
-        problems.add("images whose names are not UTF-8, renamed", f"{name} is now {clean}")
-    return clean
 
 
 def convert(

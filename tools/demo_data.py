@@ -241,9 +241,9 @@ def build_parser() -> Parser:
 
 def main() -> None:
     args = build_parser().parse_args()
-    with data_set_folder(args.out, replace=args.replace):
-        make_synthtext(args.out / "synthtext", args.images, args.seed)
-        make_frames(args.out / "frames", args.train_frames, args.test_frames, args.seed)
+    with data_set_folder(args.out, replace=args.replace) as folder:
+        make_synthtext(folder / "synthtext", args.images, args.seed)
+        make_frames(folder / "frames", args.train_frames, args.test_frames, args.seed)
     frames = f"{args.train_frames} + {args.test_frames}"
     print(f"{printable(args.out)}: synthtext/ ({args.images} images), frames/ ({frames} frames)")
 

@@ -23,11 +23,12 @@ from tqdm import tqdm
 from tools.convert import Conversion
 from utils.data.formats.entries import Entry
 from utils.data.formats.registry import FORMATS
+from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
 from utils.detector import load_detector
-from utils.errors import UserError, run_script
+from utils.errors import UserError, printable, run_script
 from utils.labelling.drafts import SURE, make_drafts, read_record, write_record
-from utils.labelling.frames import FOLDER_EVERY, VIDEO_EVERY, Chooser, iterate_frames
+from utils.labelling.frames import FOLDER_EVERY, VIDEO_EVERY, Chooser, iterate_frames, picture_names
 from utils.labelling.propagation import propagate
 from utils.labelling.unmatched import add_unmatched
 from utils.labelling.writing import (
@@ -88,6 +89,7 @@ def main(args: argparse.Namespace) -> None:
 def draft(args: argparse.Namespace, problems: Problems) -> None:
     """Write the chosen frames with their drafts."""
     folder = DraftFolder(args.out, args.format or DRAFT_FORMATS[0])
+    folder.refuse_shared_names(picture_names(args.source))
     detector = open_detector(args)
     chooser = Chooser(args.every or (FOLDER_EVERY if args.source.is_dir() else VIDEO_EVERY), args.change)
     frames = tqdm(iterate_frames(args.source, read_options(args), problems), desc="frames", leave=False, disable=None)
@@ -95,7 +97,7 @@ def draft(args: argparse.Namespace, problems: Problems) -> None:
     folder.write(args.source, drafts, problems)
     words = [word for each in drafts for word in each.words]
     uncertain = sum(word.ignored for word in words)
-    print(f"{args.out}: {len(drafts)} frames, {len(words)} words, {uncertain} of them uncertain")
+    print(f"{printable(args.out)}: {len(drafts)} frames, {len(words)} words, {uncertain} of them uncertain")
 
 
 def carry_over(args: argparse.Namespace, problems: Problems) -> None:
@@ -105,7 +107,9 @@ def carry_over(args: argparse.Namespace, problems: Problems) -> None:
     frames = tqdm(iterate_frames(args.source, read_options(args), problems), desc="frames", leave=False, disable=None)
     changed = {each.name: each for each in propagate(drafts, entries, args.propagate, frames)}
     if not changed:
-        print(f"{args.out}: no frame to carry words over to: the next one has been corrected, or there is none")
+        print(
+            f"{printable(args.out)}: no frame to carry words over to: the next one has been corrected, or there is none"
+        )
         return
     entries |= {name: each.entry() for name, each in changed.items()}
     written = changed if one_file_an_image(file_format) else entries
@@ -113,7 +117,7 @@ def carry_over(args: argparse.Namespace, problems: Problems) -> None:
     write_record(args.out, source, file_format, [changed.get(each.name, each) for each in drafts])
     numbers = [each.number for each in changed.values()]
     to = f"{len(numbers)} frames, {numbers[0]} to {numbers[-1]}"
-    print(f"{args.out}: words of frame {args.propagate} carried over to {to}")
+    print(f"{printable(args.out)}: words of frame {args.propagate} carried over to {to}")
 
 
 def mark_unmatched(args: argparse.Namespace, problems: Problems) -> None:
@@ -125,7 +129,11 @@ def mark_unmatched(args: argparse.Namespace, problems: Problems) -> None:
     detector, added = open_detector(args), []
 
     def mark(entry: Entry, path: Path) -> Entry:
-        quads, scores = detector.detect(path)
+        try:
+            quads, scores = detector.detect(path)
+        except UnreadableImage as error:
+            problems.add("pictures unreadable, their words left as they are", str(error))
+            return entry
         marked = add_unmatched(entry, quads[np.asarray(scores) >= args.sure])
         added.append(len(marked.quads) - len(entry.quads))
         return marked
@@ -133,7 +141,8 @@ def mark_unmatched(args: argparse.Namespace, problems: Problems) -> None:
     conversion.edit = mark
     counts = conversion.run(target)
     problems.update(conversion.problems)
-    print(f"{args.out}: {sum(added)} ### added in {sum(map(bool, added))} of {counts.get('train', 0)} training images")
+    marked = f"{sum(added)} ### added in {sum(map(bool, added))}"
+    print(f"{printable(args.out)}: {marked} of {counts.get('train', 0)} training images")
 
 
 def open_detector(args: argparse.Namespace):

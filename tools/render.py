@@ -44,10 +44,11 @@ def main() -> None:
     studio = load_studio(args.backgrounds, args.fonts, args.words)
     workers = args.workers or len(os.sched_getaffinity(0))
     style = Style(size=tuple(args.size), words=(0, 0) if args.textless else Style.words, hard=args.hard)
-    renderer = Renderer(args.out, studio, style, args.seed)
     done = []
     with contextlib.ExitStack() as stack:
-        stack.enter_context(data_set_folder(args.out, (args.backgrounds, args.fonts, args.words), replace=args.replace))
+        inputs = args.backgrounds, args.fonts, args.words
+        folder = stack.enter_context(data_set_folder(args.out, inputs, replace=args.replace))
+        renderer = Renderer(folder, studio, style, args.seed)
         stop = stack.enter_context(StopRequest())
         images = stack.enter_context(contextlib.closing(render(renderer, args.images, workers)))
         for image in tqdm(images, desc=printable(args.out), total=args.images, unit="img", disable=None):
@@ -55,7 +56,7 @@ def main() -> None:
             if stop.requested:
                 break
         if not args.textless:
-            write_synthtext(args.out / "gt.mat", done)
+            write_synthtext(folder / "gt.mat", done)
     words = sum(len(image.quads) for image in done)
     print(f"{printable(args.out)}: {len(done)} images, {words} words")
     if len(done) < args.images:

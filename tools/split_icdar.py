@@ -34,11 +34,11 @@ def split(source: Path, out: Path, train: int, *, replace: bool = False) -> tupl
             pairs.append((image, text))
     if not 0 < train < len(pairs):
         raise UserError(f"--train {train}: {source} has {len(pairs)} images; leave some for each part")
-    with data_set_folder(out, [source], replace=replace):
+    with data_set_folder(out, [source], replace=replace) as folder:
         for number, (image, text) in enumerate(pairs):
             part = int(number >= train)
-            link(image, out / layout.images[part] / image.relative_to(images_folder))
-            link(text, out / layout.texts[part] / text.relative_to(texts_folder))
+            link(image, folder / layout.images[part] / image.relative_to(images_folder))
+            link(text, folder / layout.texts[part] / text.relative_to(texts_folder))
     return train, len(pairs) - train, problems
 
 

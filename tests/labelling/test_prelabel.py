@@ -1,6 +1,8 @@
 """Drafts of a video in each format, corrections carried over, unmatched detections: on a rendered clip with truth."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -9,6 +11,7 @@ import pytest
 
 from benchmarks.prelabel import Clip, film
 from datasets import open_dataset
+from tests.helpers import write_picture
 from tools import prelabel
 from utils.data.annotations import DONT_CARE
 from utils.data.formats.entries import Entry
@@ -257,6 +260,56 @@ class TestUnmatched:
         assert before == {path: path.read_bytes() for path in (rendered / "frames").rglob("*") if path.is_file()}
         with pytest.raises(UserError, match="new or an empty folder"):
             run(*line)
+
+    def test_an_unreadable_picture_keeps_its_words(self, tmp_path, run_script, small_checkpoint):
+        words = "10,10,50,10,50,30,10,30,word\n"
+        for number in (1, 2, 3):
+            path = write_picture(tmp_path / "in" / f"img_{number}.jpg")
+            (tmp_path / "in" / f"gt_img_{number}.txt").write_text(words)
+            if number == 2:
+                path.write_bytes(b"")
+        line = ("-m", "tools.prelabel", tmp_path / "in", "--pretrain-model", small_checkpoint, "--ignore-unmatched")
+        process = run_script(*line, "--out", tmp_path / "out", "--short-side", 64)
+        assert "of 3 training images" in process.stdout
+        assert "1 pictures unreadable, their words left as they are (e.g. " in process.stdout
+        written = tmp_path / "out" / "sample_train_annotation_txt"
+        assert (written / "img_2.txt").read_text() == words
+        assert {path.name for path in written.iterdir()} == {f"img_{number}.txt" for number in (1, 2, 3)}
+
+
+@pytest.mark.parametrize("file_format", DRAFT_FORMATS)
+def test_names_that_are_not_utf_8(tmp_path, run_script, small_checkpoint, file_format):
+    photo, source = write_picture(tmp_path / "a.jpg"), os.fsencode(tmp_path) + b"/fotos \xe9"
+    os.mkdir(source)
+    shutil.copyfile(photo, source + b"/caf\xe9.jpg")
+    line = ("-m", "tools.prelabel", os.fsdecode(source), "--pretrain-model", small_checkpoint, "--format", file_format)
+    process = run_script(*line, "--out", tmp_path / "out", "--short-side", 64, "--score-threshold", 0.05)
+    assert "1 images whose names are not UTF-8, renamed" in process.stdout
+    assert [path.name for path in (tmp_path / "out").rglob("*.jpg")] == ["caf%E9.jpg"]
+    path, _, (draft,) = read_record(tmp_path / "out")
+    assert (os.fsencode(path), draft.name) == (source, "caf%E9.jpg")
+
+
+@pytest.mark.parametrize(
+    ("names", "file_format", "shared"),
+    [
+        (("img_4.jpg", "img_4.png"), "labelme", "one labelme file"),
+        (("img_4.jpg", "img_4.png"), "txt", "one txt file"),
+        (("caf\udce9.jpg", "caf%E9.jpg"), "cvat", "the name caf%E9.jpg"),
+    ],
+)
+def test_pictures_that_would_share_a_file_are_refused_first(tmp_path, names, file_format, shared):
+    """Before the detector is built: the checkpoint does not exist."""
+    (tmp_path / "in").mkdir()
+    for name in names:
+        shutil.copyfile(write_picture(tmp_path / "a.png"), tmp_path / "in" / name)
+    line = (tmp_path / "in", "--pretrain-model", tmp_path / "no.pt", "--out", tmp_path / "out")
+    with pytest.raises(UserError, match=f"would share {shared}; rename one of them"):
+        run(*line, "--format", file_format)
+    (tmp_path / "in" / names[0]).unlink()
+    with pytest.raises(UserError, match=r"no\.pt"):
+        run(*line, "--format", file_format)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_of_pictures_with_a_real_network(tmp_path, run_script, small_checkpoint):

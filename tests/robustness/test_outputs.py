@@ -165,10 +165,28 @@ class TestDataSetFolder:
         (out / "old" / "gt.mat.index").write_text("written by a training")
         with pytest.raises(UserError, match=r"something in it already.*--replace"), data_set_folder(out):
             raise AssertionError
-        with data_set_folder(out, replace=True):
-            assert visible(out) == set()
-            (out / "new.txt").write_text("new")
+        with data_set_folder(out, replace=True) as folder:
+            assert visible(folder) == set()
+            assert visible(out) == {"old"}
+            (folder / "new.txt").write_text("new")
         assert visible(out) == {"new.txt"}
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+        assert json.loads((out / LIST).read_text()) == "new.txt"
+
+    def test_after_an_error_the_earlier_data_set_is_unchanged(self, tmp_path, icdar, run_script, refuses):
+        (tmp_path / "link").symlink_to(tmp_path / "out")
+        line = ("-m", "tools.convert", icdar, tmp_path / "link", "--to", "labelme")
+        (tmp_path / "out").mkdir()
+        run_script(*line)
+        before = contents(tmp_path / "out")
+        (icdar / "ch4_training_images" / "img_3.jpg").write_bytes(b"")
+        refuses(*line, "--replace", parts=["img_3.jpg", "repair the image or remove it"])
+        assert contents(tmp_path / "out") == before
+        (icdar / "ch4_training_images" / "img_3.jpg").unlink()
+        run_script(*line, "--replace")
+        assert len(contents(tmp_path / "out")) == len(before) - 2
+        assert (tmp_path / "link").is_symlink()
+        assert {path.name for path in tmp_path.iterdir()} == {"icdar", "link", "out"}
 
     def test_files_of_others_are_never_removed(self, tmp_path):
         with data_set_folder(tmp_path):
@@ -195,8 +213,8 @@ class TestDataSetFolder:
         with pytest.raises(KeyboardInterrupt), data_set_folder(tmp_path / "out"):
             (tmp_path / "out" / "half.txt").write_text("half")
             raise KeyboardInterrupt
-        with data_set_folder(tmp_path / "out", replace=True):
-            assert visible(tmp_path / "out") == set()
+        with data_set_folder(tmp_path / "out", replace=True) as folder:
+            assert visible(folder) == set()
 
 
 def test_a_line_is_appended_with_bytes_that_are_not_utf_8(tmp_path):
@@ -374,6 +392,17 @@ class TestOthers:
         refuses(*line, "--plan", tmp_path / "plan.json", parts=["an input"])
         refuses(*line, "--sparsity", 0.5, parts=["plan.json: a file that is not of an earlier run"])
         assert (tmp_path / "plan.json").read_text() == "{}"
+
+    def test_pruning_in_steps_over_its_checkpoint(self, tmp_path, rendered, small_checkpoint, refuses):
+        steps = ("--steps", 3, "--", "--train-folder-sample", rendered / "frames", "--epoch", 1)
+        for number in (1, 2):
+            folder = tmp_path / f"step{number}"
+            folder.mkdir()
+            shutil.copyfile(small_checkpoint, folder / "pruned.pt")
+            before = contents(tmp_path)
+            line = ("prune.py", "--pretrain-model", folder / "pruned.pt", "--save-dir", tmp_path)
+            refuses(*line, *steps, parts=[folder / "pruned.pt", "it is an input", "give another path"])
+            assert contents(tmp_path) == before
 
     def test_publishing_over_the_checkpoint(self, tmp_path, small_checkpoint, refuses):
         os.link(small_checkpoint, tmp_path / "hard.pt")

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -352,6 +353,29 @@ class TestLearning:
         assert same(whole / "last.pt", stopped / "last.pt")
         assert rows(whole) == rows(stopped)
         refuses(*line, "--teacher", tmp_path / "no.pt", "--save-dir", tmp_path, parts=["no.pt: there is no such file"])
+
+    def test_a_teacher_that_the_run_would_replace_is_refused(self, tmp_path, run_script, refuses, line):
+        """Resumed, the run would read its own last.pt as teacher."""
+        folder, cure = tmp_path / "run", "copy it to another folder, or give another --save-dir"
+        run_script(*line, "--epoch", 1, "--save-dir", folder)
+        before = {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        (tmp_path / "link.pt").symlink_to(folder / "epoch_1.pt")
+        for teacher in (folder / "last.pt", folder / ".." / "run" / "best.pt", tmp_path / "link.pt"):
+            refuses(*line, "--teacher", teacher, "--save-dir", folder, parts=[f"--teacher {teacher}: ", cure])
+        steps = ("--save-dir", tmp_path, "--steps", 2, "--", "--train-folder-sample", tmp_path, "--teacher")
+        for teacher in (tmp_path / "step1" / "last.pt", tmp_path / "step1" / "pruned.pt", tmp_path / "pruned.pt"):
+            teacher.parent.mkdir(exist_ok=True)
+            teacher.write_bytes(before["last.pt"])
+            refuses(
+                "prune.py", "--pretrain-model", folder / "last.pt", *steps, teacher, parts=[teacher, "give another"]
+            )
+        assert before == {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+        shutil.copyfile(folder / "last.pt", folder / "teacher.pt")
+        run_script(*line, "--epoch", 1, "--teacher", folder / "teacher.pt", "--save-dir", folder)
+        contents = torch.load(folder / "last.pt", weights_only=True)
+        contents["arguments"] |= {"teacher": str(folder / "last.pt"), "last_epoch": 2}
+        torch.save(contents, folder / "last.pt")  # as a run of the earlier code left it
+        refuses("train_sample.py", "--save-dir", folder, "--resume", parts=["--teacher", cure])
 
     def test_sparsity_makes_scales_small(self, tmp_path, run_script, line):
         for weight in (0, 1):

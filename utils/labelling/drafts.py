@@ -126,7 +126,8 @@ def write_record(folder: Path, source: Path, file_format: str, drafts: Sequence[
     lines: list[object] = [{"source": str(source), "format": file_format}]
     lines += [draft._asdict() | {"words": [word._asdict() for word in draft.words]} for draft in drafts]
     with atomic_file(folder / RECORD) as file:
-        file.write("".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines).encode())
+        text = "".join(f"{json.dumps(line, ensure_ascii=False)}\n" for line in lines)
+        file.write(text.encode(errors="backslashreplace"))  # a path that is not UTF-8, as JSON's escapes
 
 
 def read_record(folder: Path) -> tuple[Path, str, list[DraftFrame]]:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from utils.data.formats.folder import Folder
+from utils.data.formats.names import clean_name
 from utils.data.image_types import ReadOptions
 from utils.data.images import UnreadableImage, read_image
 from utils.data.problems import Problems
@@ -34,6 +35,12 @@ class SourceFrame(NamedTuple):
     """The picture's file; None for a frame of a video."""
 
 
+def picture_names(source: Path) -> list[tuple[str, str]]:
+    """(name in the source, name in the output) of a folder's pictures, readable or not; [] for a video."""
+    names = Folder(source).images if source.is_dir() else []
+    return [(name, clean_name(name, Problems())) for name in names]
+
+
 def iterate_frames(source: Path, reading: ReadOptions, problems: Problems) -> Iterator[SourceFrame]:
     """The readable frames in order; others are counted. Raises `UserError` for a source without any."""
     if not source.exists():
@@ -49,7 +56,8 @@ def iterate_frames(source: Path, reading: ReadOptions, problems: Problems) -> It
 def _pictures(folder: Path, reading: ReadOptions, problems: Problems) -> Iterator[SourceFrame]:
     for number, name in enumerate(Folder(folder).images):
         try:
-            yield SourceFrame(name, number, None, read_image(folder / name, reading), folder / name)
+            image = read_image(folder / name, reading)
+            yield SourceFrame(clean_name(name, problems), number, None, image, folder / name)
         except UnreadableImage as error:
             problems.add("pictures unreadable, left out", str(error))
 
@@ -59,12 +67,13 @@ def _video_frames(video: Path, reading: ReadOptions, problems: Problems) -> Iter
         reader = VideoReader(video, reading.max_pixels)
     except UnreadableVideo as error:
         raise UserError(f"{error}; give a video or a folder of pictures") from None
+    stem = clean_name(video.stem, problems)
     with reader:
         for frame in reader.frames():
             if frame.image is None:
                 problems.add("frames unreadable, left out", f"{video}: frame {frame.number}")
                 continue
-            yield SourceFrame(f"{video.stem}_{frame.number:06d}.jpg", frame.number, frame.time_ms, frame.image)
+            yield SourceFrame(f"{stem}_{frame.number:06d}.jpg", frame.number, frame.time_ms, frame.image)
 
 
 class Chooser:

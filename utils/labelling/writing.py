@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from utils.data.formats.base import Output
 from utils.data.formats.entries import Entry, Malformed
@@ -31,6 +31,19 @@ class DraftFolder:
             raise UserError(f"{root}: there is something at this path already; give a new or an empty folder")
         self.root, self.file_format = root, file_format
         self._held = root / _HELD
+
+    def refuse_shared_names(self, names: Iterable[tuple[str, str]]) -> None:
+        """Raise `UserError` if two of the pictures would share a picture or an annotation file in the output.
+
+        names: (name in the source, name in the output) of all pictures.
+        """
+        taken: dict[str, str] = {}
+        for source, name in names:
+            shared = str(PurePosixPath(name).with_suffix("")) if one_file_an_image(self.file_format) else name
+            if other := taken.get(shared):
+                what = f"the name {name}" if shared == name else f"one {self.file_format} file"
+                raise UserError(f"{other} and {source} would share {what}; rename one of them")
+            taken[shared] = source
 
     def keep(self, frame: SourceFrame) -> None:
         """Hold the picture of a chosen frame: a copy of its file, or a JPEG of a video's frame."""

@@ -13,7 +13,9 @@ from utils.options.training import parse_args as parse_training_line
 from utils.options.view import add_detection_options, add_view_options
 from utils.pruning.compensation import REPLACEMENTS
 from utils.pruning.criteria import CRITERIA
+from utils.pruning.gradual import step_folder
 from utils.pruning.targets import SIZE
+from utils.runtime.files import refuse_overlap
 
 SPARSITY, FRAMES = 0.5, 256
 """Defaults: share of the channels to remove, training frames to measure on."""
@@ -119,7 +121,7 @@ def check_line(parser: Parser, args: argparse.Namespace, given: set[str], traini
         if not getattr(args, name):
             parser.error(f"the following arguments are required: {dashed(name)}")
     _check_action(parser, args, given)
-    _check_training_line(parser, args.steps, training_line)
+    _check_training_line(parser, args, training_line)
     _check_training_frames(parser, args, given)
     _check_frames_in_use(parser, args, given)
 
@@ -143,18 +145,21 @@ def _check_action(parser: Parser, args: argparse.Namespace, given: set[str]) -> 
         _refuse(parser, given, ("chart", "size"), "has no effect with --analyse")
 
 
-def _check_training_line(parser: Parser, steps: int, line: list[str]) -> None:
-    """Refuse a training line that is missing, has no effect, or sets what `prune.py` sets."""
+def _check_training_line(parser: Parser, args: argparse.Namespace, line: list[str]) -> None:
+    """Refuse a training line that is missing, has no effect, sets what `prune.py` sets, or has an output as teacher."""
     if not line:
-        if steps > 1:
-            parser.error(f"--steps {steps} needs the training options after a bare --: -- --train-folder-syn ...")
+        if args.steps > 1:
+            parser.error(f"--steps {args.steps} needs the training options after a bare --: -- --train-folder-syn ...")
         return
-    if steps == 1:
+    if args.steps == 1:
         parser.error("training options after -- have an effect with --steps 2 or more only")
     for name in ("pretrain-model", "save-dir", "prune", "continue-training", "resume", "width", "plan"):
         if any(word.split("=")[0] == f"--{name}" for word in line):
             parser.error(f"training options after --: drop --{name}; prune.py sets the checkpoint and the folder")
-    parse_training_line([*line, "--save-dir", "step"])
+    for step in range(1, args.steps):
+        folder = step_folder(args.save_dir, step)
+        teacher = parse_training_line([*line, "--save-dir", str(folder)]).options.teacher
+        refuse_overlap([folder / "pruned.pt", args.save_dir / "pruned.pt"], [teacher])
 
 
 def chosen_criterion(args: argparse.Namespace) -> str:

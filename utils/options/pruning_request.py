@@ -19,6 +19,7 @@ from utils.options.pruning import ACTIONS, FRAMES, SPARSITY, check_line, chosen_
 from utils.options.reading import read_options
 from utils.options.sample import sample_folders
 from utils.options.view import thresholds, train_transform
+from utils.pruning.gradual import step_folder
 from utils.pruning.network_pruning import Method
 from utils.pruning.selection import Rules
 from utils.pruning.targets import LatencyTarget, MacsTarget, ParametersTarget, PlanTarget, PruningTarget, Sparsity
@@ -108,7 +109,9 @@ def parse_request(parser: Parser, arguments: Sequence[str]) -> Request:
         samples = *sample_folders(args.train_folder_sample), *sample_folders(args.test_folder_sample)
         folders = args.train_folder_syn, *(folder.path for folder in samples)
         refuse_overlap([args.save_dir], folders, inside=False)
-        refuse_overlap([args.save_dir / name for name in ("pruned.pt", "plan.json")], [args.pretrain_model, args.plan])
+        written = [args.save_dir / "plan.json", args.save_dir / "pruned.pt"]
+        written += [step_folder(args.save_dir, step) / "pruned.pt" for step in range(1, args.steps)]
+        refuse_overlap(written, [args.pretrain_model, args.plan])
     return build_request(args, given, training_line)
 
 

@@ -18,6 +18,7 @@ from utils.options.sample import add_format_option, add_ratio_option, add_sample
 from utils.options.view import add_detection_options, add_view_options
 from utils.runtime.files import refuse_overlap
 from utils.training.build import LearnerSettings
+from utils.training.run_folder import refuse_run_file
 from utils.training.step import StepSettings, StepSize
 
 PATIENCE, WARMUP_STEPS = LearnerSettings.patience, LearnerSettings.warmup_steps
@@ -160,6 +161,7 @@ def parse_args(arguments: Sequence[str] | None = None, description: str | None =
     samples = [folder.path for folder in sample_folders(line.options.train_folder_sample)]
     folders = line.options.train_folder_syn, *samples, *rejector_folders(line.options)
     refuse_overlap([line.options.save_dir], folders, inside=False)
+    check_teacher(line.options)
     return line
 
 
@@ -225,10 +227,17 @@ def check_effects(parser: Parser, line: CommandLine) -> None:
             parser.error(f"{option_name(name)} has no effect without {option_name(other)}")
 
 
+def check_teacher(options: argparse.Namespace) -> None:
+    """Raise `UserError` for a teacher that the run would replace: resumed, it would be its own teacher."""
+    if options.teacher:
+        refuse_run_file(options.save_dir, options.teacher, "--teacher")
+
+
 def resumed_options(line: CommandLine, saved: dict) -> argparse.Namespace:
     """The options of an interrupted run, from its checkpoint, with those that a resumed run takes from its own line.
 
-    Raises `UserError` if a line with --auto-resume gives an option another value than the run has.
+    Raises `UserError` if a line with --auto-resume gives an option another value than the run has, and for a teacher
+    that the run has replaced.
     """
     own = vars(line.options)
     options = own | saved | {name: own[name] for name in KEPT_ON_RESUME} | {"resume": True}
@@ -238,7 +247,9 @@ def resumed_options(line: CommandLine, saved: dict) -> argparse.Namespace:
                 f"{last_checkpoint(line.options)}: its run has {option_name(name)} {options[name]}, this line "
                 f"{own[name]}; give the same, or another --save-dir"
             )
-    return argparse.Namespace(**options)
+    resumed = argparse.Namespace(**options)
+    check_teacher(resumed)
+    return resumed
 
 
 def _plain(value: object) -> object:

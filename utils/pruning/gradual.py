@@ -10,6 +10,11 @@ from utils.errors import UserError
 _SCRIPT = Path(__file__).resolve().parents[2] / "train_sample.py"
 
 
+def step_folder(folder: Path, step: int) -> Path:
+    """The folder of the pruning and the fine-tuning number `step`, from 1, in the folder of a gradual pruning."""
+    return folder / f"step{step}"
+
+
 def fine_tune(checkpoint: Path, line: list[str], folder: Path) -> Path:
     """Train a pruned checkpoint with the options `line`; returns the best checkpoint, or the last one without --val.
 

@@ -17,7 +17,7 @@ from utils.errors import UserError
 _LONGEST_PREFIX = 50
 """Characters of a name that a temporary file's name repeats: file systems allow 255 bytes altogether."""
 
-_UNFINISHED = ".unfinished"
+UNFINISHED = ".unfinished"
 """How the names of temporary files end, but for a suffix that their writer needs."""
 
 
@@ -66,7 +66,7 @@ def atomic_file(path: str | Path, sync: bool = True) -> Iterator[BinaryIO]:
 def make_locked(folder: Path, prefix: str, suffix: str = "") -> tuple[int, int, str]:
     """A new temporary file: its descriptor, a second one that holds a lock on it until it is closed, and its path."""
     while True:
-        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=f"{_UNFINISHED}{suffix}")
+        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=f"{UNFINISHED}{suffix}")
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.path.exists(name):
@@ -81,7 +81,7 @@ def remove_unfinished(folder: Path, prefix: str = ".") -> None:
     """
     names: list[str] = []
     with contextlib.suppress(OSError):  # whoever writes there reports it
-        names = [name for name in os.listdir(folder) if name.startswith(prefix) and _UNFINISHED in name]
+        names = [name for name in os.listdir(folder) if name.startswith(prefix) and UNFINISHED in name]
     for path in (folder / name for name in names):
         with contextlib.suppress(OSError), open(path, "r+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

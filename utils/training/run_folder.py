@@ -3,6 +3,7 @@
 import contextlib
 import csv
 import fcntl
+import fnmatch
 import io
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -65,6 +66,21 @@ def set_aside(folder: Path, continued: str | Path | None = None) -> Path | None:
         file.rename(subfolder / file.name)
     print(f"{printable(folder)} held an earlier run; its files are now in {printable(subfolder)}")
     return subfolder
+
+
+def refuse_run_file(folder: Path, path: str | Path, name: str) -> None:
+    """Raise `UserError` if a path is a file of a run in the folder, which a new run moves or overwrites.
+
+    For an input that is read again when the run is resumed; then its place would hold another file. name: its option.
+    """
+    path, root = Path(path), folder.resolve()
+    for place in (path.parent.resolve() / path.name, path.resolve()):
+        inside = place.relative_to(root).parts if place.is_relative_to(root) else ()
+        if any(fnmatch.fnmatchcase(part, pattern) for part in inside[:1] for pattern in _RUN_FILES):
+            raise UserError(
+                f"{name} {path}: the run in --save-dir {folder} moves or overwrites this file, and --resume reads it "
+                "again; copy it to another folder, or give another --save-dir"
+            )
 
 
 def append_row(path: Path, row: Mapping[str, object]) -> None:

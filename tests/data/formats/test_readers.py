@@ -194,6 +194,45 @@ def test_icdar2003_and_svt(tmp_path):
     assert not others
 
 
+def test_an_image_gets_no_words_of_another_folders_image(tmp_path):
+    """B/5.jpg is missing, and A/5.jpg has no annotation."""
+    for folder in ("A", "B"):
+        for number in (1, 2, 5):
+            picture(tmp_path / folder / f"{number}.jpg")
+            text(tmp_path / folder / f"{number}.txt", f"1,{number},9,{number},9,{number + 9},1,{number + 9},x\n")
+    (tmp_path / "A" / "5.txt").unlink()
+    (tmp_path / "B" / "5.jpg").unlink()
+    entries, problems = read(tmp_path, "txt")
+    assert sorted(entries) == ["A/1.jpg", "A/2.jpg", "B/1.jpg", "B/2.jpg"]
+    assert problems.count(MISSING) == 1
+    assert problems.count("images without annotation, left out") == 1
+
+
+@pytest.mark.parametrize(
+    ("image", "file", "found"),
+    [
+        ("images/train/a/1.jpg", "labels_txt/train/a/gt_1.txt", True),
+        ("images/train/a/1.jpg", "labels_txt/train/b/gt_1.txt", False),
+        ("images/train/1.jpg", "labels_txt/val/1.txt", False),
+        ("a/images/1.jpg", "a/gt/1.txt", True),
+        ("a/images/1.jpg", "b/gt/1.txt", False),
+        ("walk/1.jpg", "notes/1.txt", True),
+        ("walk/a/1.jpg", "notes/a/1.txt", True),
+        ("walk/a/1.jpg", "notes/b/1.txt", False),
+        ("train_images1/1.jpg", "sample_train_annotation_txt/1.txt", True),
+        ("train_1/1.jpg", "train_2/1.txt", False),
+        ("1.jpg", "notes/1.txt", True),
+        ("pics/1.jpg", "1.txt", True),
+    ],
+)
+def test_folders_of_an_image_and_its_annotation(tmp_path, image, file, found):
+    picture(tmp_path / image)
+    for other in ("b/images/2.jpg", "images/train/b/2.jpg", "images/val/2.jpg", "walk/b/2.jpg", "train_2/2.jpg"):
+        picture(tmp_path / other)
+    text(tmp_path / file, "")
+    assert Folder(tmp_path).find_stem("1", tmp_path / file) == (image if found else None)
+
+
 def test_what_is_missing_is_counted(tmp_path):
     samples.ppocrlabel(tmp_path)
     (tmp_path / "b.png").unlink()
@@ -218,6 +257,37 @@ def test_several_formats_in_one_folder(tmp_path):
     assert recognised.format.name == "labelme"
     assert recognised.reason.endswith("(also there: txt; --format chooses)")
     assert recognise(Folder(tmp_path), "txt").format.name == "txt"
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("10,10,50,10,50,30,10,30,word", "txt"),
+        ("0 0.1 0.1 0.5 0.1 0.5 0.3 0.1 0.3", "yolo"),
+        ("0 0 10 10 40 20 0.0", "td500"),
+        ("x: [[10 50 50 10]], y: [[10 10 30 30]], ornt: [u'h'], transcriptions: [u'word']", "totaltext"),
+    ],
+)
+def test_the_first_files_may_be_empty(tmp_path, line, name):
+    """Images without words: the format is recognised from the files that have some, or given by name."""
+    labels = tmp_path / "labels" if name == "yolo" else tmp_path
+    text(tmp_path / "README.txt", "ten lines about the data")
+    for number in range(1, 26):
+        picture(tmp_path / f"{number}.jpg")
+        file = labels / {"td500": f"{number}.gt", "totaltext": f"gt_{number}.txt"}.get(name, f"{number}.txt")
+        text(file, f"{line}\n" if number == 25 else "" if number % 2 else "\ufeff\r\n")
+    entries, problems = read(tmp_path, name)
+    assert {name: len(entry.quads) for name, entry in entries.items()} == {
+        f"{number}.jpg": number == 25 for number in range(1, 26)
+    }
+    assert problems.count(MISSING) == 0
+    if name != "totaltext":
+        text(file, "")
+        (tmp_path / "README.txt").unlink()
+        with pytest.raises(UserError, match="no annotation in a known format"):
+            recognise(Folder(tmp_path))
+        entries = read_entries(Folder(tmp_path), recognise(Folder(tmp_path), name), Problems())
+        assert [len(entry.quads) for entry in entries] == [0] * 25
 
 
 def test_no_format(tmp_path):

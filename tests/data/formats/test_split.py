@@ -8,7 +8,8 @@ import pytest
 from datasets import MergedDataset, SampleDataset, SampleFolder, open_dataset
 from tests.data.formats import samples
 from utils.data.formats.entries import Entry
-from utils.data.formats.folder import Folder, part_of, part_of_word
+from utils.data.formats.folder import Folder
+from utils.data.formats.names import part_of, part_of_word
 from utils.data.formats.split import choose_part, first_test_image
 from utils.errors import UserError
 

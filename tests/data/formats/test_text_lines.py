@@ -41,6 +41,9 @@ def words_of(content: str) -> tuple:
         ('38, 43, 920, 215, "Tiredness"\n275, 264, 665, 450, "kills,"\n', "boxes"),
         ("1,2,9,8,15\n1,2,9,8,1,234\n", "boxes"),
         ('158 128 411 181 "Footpath"\n443 128 501 169 "To"\n', "spaced boxes"),
+        ("377 117 463 119 465 150 378 148 EXIT\n1 2 9 2 9 8 1 8 ###\n", "spaced quads"),
+        ("1 2 9 2 9 8 1 8\n1\t2\t9\t2\t9\t8\t1\t8\t15\n", "spaced quads"),
+        ('1 2 9 8 "a b"\n1 2 9 8 "5 6 7 8"\n1 2 9 8 5 6 7 8\n', "spaced boxes"),  # a text of four numbers
         ("", "quads"),
         ("something else\n", "quads"),
     ],
@@ -81,6 +84,15 @@ def test_icdar_2013():
         assert entry.quads[0].tolist() == box(38, 43, 920, 215)
         assert entry.texts == ['Tired, "x"']
         assert not problems
+
+
+def test_quads_with_spaces():
+    content = "377 117 463 119 465 150 378 148 EXIT, no 5\r\n10.5 20 30 20 30 28 10.5 28 ###\r\n1 2 9 8 x\r\n"
+    _, entry, problems = words_of(content)
+    assert entry.quads.tolist() == [[[377, 117], [463, 119], [465, 150], [378, 148]], box(10.5, 20, 30, 28)]
+    assert entry.texts == ["EXIT, no 5", "###"]
+    assert entry.ignored.tolist() == [False, True]
+    assert [row[:2] for row in problems.rows()] == [("malformed lines, left out", 1)]
 
 
 def test_lines_that_fit_no_form_are_counted():
@@ -159,6 +171,7 @@ PERFECT = {
     "polygons": (f"{POLYGON},HELLO\n1,2,9,2,9,8,1,8,###\n", "10,36,30,36,30,50,10,50\n"),
     "script": ("1,2,9,2,9,8,1,8,Latin,Cafe\n20,2,29,2,29,8,20,8,Latin,###\n", "1,2,9,2,9,8,1,8\n"),
     "boxes": ('38, 43, 920, 215, "Tiredness"\n1, 2, 9, 8, "###"\n', "38,43,920,43,920,215,38,215\n"),
+    "spaced quads": ("38 43 920 50 915 215 35 210 Tired\n", "38,43,920,50,915,215,35,210\n"),
     "spaced boxes": ('38 43 920 215 "Tiredness"\n', "38,43,920,43,920,215,38,215\n"),
 }
 

@@ -66,6 +66,26 @@ def test_round_trip(source, tmp_path, to):
 
 
 @pytest.mark.parametrize("to", WRITTEN)
+@pytest.mark.parametrize("label", ["{folder}/{stem}.txt", "../labels/train/{folder}/{stem}.txt"])
+def test_round_trip_of_folders_with_the_same_names(tmp_path, to, label):
+    """a/1.jpg, b/1.jpg, c/1.jpg, each with a word of its own; also images/train/a/1.jpg with labels/train/a/1.txt."""
+    images = tmp_path / "in" / "images" / "train" if ".." in label else tmp_path / "in"
+    (tmp_path / "in" / "labels" / "train").mkdir(parents=True)
+    tops = {}
+    for folder in "abc":
+        for stem in "123":
+            top = tops[f"{folder}/{stem}.jpg"] = 2 * len(tops) + 2
+            picture(images / folder / f"{stem}.jpg")
+            file = images.parent / label.removeprefix("../") if ".." in label else images / label
+            text(Path(str(file).format(folder=folder, stem=stem)), f"5,{top},30,{top},30,{top + 9},5,{top + 9},x\n")
+    assert convert(tmp_path / "in", tmp_path / "out", to=to)[0] == {"train": 9}
+    folder = Folder(tmp_path / "out")
+    entries = read_entries(folder, recognise(folder, to), Problems())
+    found = {"/".join(entry.name.split("/")[-2:]): entry.quads[:, 0, 1].round(3).tolist() for entry in entries}
+    assert found == {name: [top] for name, top in tops.items()}
+
+
+@pytest.mark.parametrize("to", WRITTEN)
 def test_both_ways_train_on_the_same_words(source, tmp_path, to):
     convert(source, tmp_path / "out", copy=True, to=to)
     before = SampleDataset(source).annotations

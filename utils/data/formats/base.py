@@ -1,12 +1,14 @@
 """What a format is: how it is recognised, read and written."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from utils.data.formats.entries import Entry
 from utils.data.formats.folder import Folder
+from utils.data.formats.json_files import head_of
 from utils.data.problems import Problems
 
 
@@ -67,6 +69,8 @@ class Format:
     """Whether an image without annotation file was forgotten; else the one file lists the images."""
     unlisted_are_empty: bool = False
     """Whether an image without annotation file is one without words, by the format's rules."""
+    empty_suffixes: tuple[str, ...] = ()
+    """Of annotation files that are empty for an image without words."""
 
 
 _MOST_LISTS = 50
@@ -83,6 +87,16 @@ def list_files(folder: Folder, matches: Callable[[Path], bool], *suffixes: str) 
 
 
 def first_files(folder: Folder, matches: Callable[[Path], bool], *suffixes: str) -> list[Path]:
-    """All files with these suffixes, if one of the first 20 matches; else none."""
+    """All files with these suffixes, if one of the first 20 that are not empty matches; else none."""
     files = folder.files(*suffixes)
-    return files if any(matches(file) for file in files[:20]) else []
+    return files if any(map(matches, first_written(files))) else []
+
+
+def first_written(files: Iterable[Path]) -> Iterator[Path]:
+    """The first 20 files that are not empty: an empty one is of an image without words, and says nothing else."""
+    return itertools.islice(filter(is_written, files), 20)
+
+
+def is_written(file: Path) -> bool:
+    """Whether there is something in a file besides blanks, line ends and byte order marks."""
+    return bool(head_of(file, 64).strip(b"\xef\xbb\xbf\xff\xfe\0 \t\r\n"))

@@ -21,8 +21,9 @@ from utils.data.formats.entries import (
     shown,
     text_of,
 )
-from utils.data.formats.folder import Folder, part_of_word
+from utils.data.formats.folder import Folder
 from utils.data.formats.json_files import head_of, read_json
+from utils.data.formats.names import part_of_word
 from utils.data.formats.shapes import box_corners
 
 _OUTLINES = "points", "mask", "polygon"

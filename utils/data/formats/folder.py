@@ -1,5 +1,6 @@
 """A dataset's folder: its files, listed once, and the image that an annotation names."""
 
+import itertools
 import os
 import re
 from collections import defaultdict
@@ -7,11 +8,9 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
+from utils.data.formats.names import apart, inner_folders, part_of, part_of_word
 from utils.data.images import IMAGE_SUFFIXES
 from utils.errors import UserError
-
-_TRAIN = {"train", "training"}
-_TEST = {"test", "testing", "val", "valid", "validation"}
 
 
 class Folder:
@@ -69,7 +68,8 @@ class Folder:
         """The image that an annotation file names.
 
         The name is tried relative to the file `near`, to the root, to the root's parent (PPOCRLabel), under
-        `images/`; then a file of that name anywhere in the folder, if there is one only.
+        `images/`; then a file of that name anywhere in the folder, in the folders that are named or, where there is
+        none, in any; if there is one only.
         """
         name = name.replace("\\", "/")
         beside = os.path.relpath(near.parent, self.root)
@@ -77,11 +77,55 @@ class Folder:
         for place in (f"{beside}/{name}", name, inside, f"images/{name}", f"{beside}/images/{name}"):
             if (path := os.path.normpath(place).replace(os.sep, "/")) in self._known:
                 return path
-        return choose_near(self._by_name.get(PurePosixPath(name).name.lower(), []), self.relative(near))
+        names, file = self._by_name.get(PurePosixPath(name).name.lower(), []), self.relative(near)
+        names = [each for each in names if f"/{each}".endswith(f"/{name}")] or names
+        of_one_image = near.stem == PurePosixPath(name).stem
+        return choose_near([each for each in names if not of_one_image or self._belongs(each, file)], file)
 
     def find_stem(self, stem: str, near: Path) -> str | None:
-        """The image `stem`.* that belongs to an annotation file of that name."""
-        return choose_near(self._by_stem.get(stem, []), self.relative(near))
+        """The image `stem`.* that belongs to an annotation file of that name.
+
+        Its folders are those of the file, without the ones that are part of a layout (images/a/1.jpg, labels/a/1.txt).
+        Else the two differ in one folder, such as photos/ and notes/, and that of the file holds no images.
+        """
+        file = self.relative(near)
+        folders = _folders(file)
+        names = self._by_place.get((inner_folders(folders), stem), [])
+        names = [name for name in names if not apart(_folders(name), folders)]
+        return choose_near(names or [name for name in self._by_stem.get(stem, []) if self._belongs(name, file)], file)
+
+    @cached_property
+    def _by_place(self) -> dict[tuple[tuple[str, ...], str], list[str]]:
+        """Images by their folders without those of a layout, and by their stem."""
+        found = defaultdict(list)
+        for name in self.images:
+            found[inner_folders(_folders(name)), PurePosixPath(name).stem].append(name)
+        return found
+
+    @cached_property
+    def _image_folders(self) -> dict[tuple[str, ...], bool]:
+        """The folders with images in them or in their sub-folders; whether in them."""
+        direct = {_folders(name) for name in self.images}
+        every = {folders[:count] for folders in direct for count in range(len(folders) + 1)}
+        return {folders: folders in direct for folders in every}
+
+    def _belongs(self, name: str, file: str) -> bool:
+        """Whether an image may be the one of an annotation file of its stem, by their folders."""
+        ours, theirs = _folders(name), _folders(file)
+        if apart(ours, theirs):
+            return False
+        if inner_folders(ours) == inner_folders(theirs):
+            return True
+        count = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))
+        place = theirs[: count + 1]
+        holds_images = (
+            self._image_folders.get(place, False) if place == theirs[:count] else place in self._image_folders
+        )
+        return not holds_images and inner_folders(ours[count + 1 :]) == inner_folders(theirs[count + 1 :])
+
+
+def _folders(name: str) -> tuple[str, ...]:
+    return tuple(name.split("/")[:-1])
 
 
 def choose_near(names: list[str], file: str) -> str | None:
@@ -98,22 +142,6 @@ def choose_near(names: list[str], file: str) -> str | None:
         if chosen:
             names = chosen
     return names[0] if names and len({PurePosixPath(name).parent for name in names}) == 1 else None
-
-
-def part_of(name: str) -> str | None:
-    """ "train" or "test" (also val, validation) by the names of the folders on a relative path; else None."""
-    for folder in PurePosixPath(name).parts[-2::-1]:
-        if part := part_of_word(folder):
-            return part
-    return None
-
-
-def part_of_word(name: str) -> str | None:
-    """ "train" or "test" if the name of a folder or an annotation file has such a word; else None."""
-    words = set(re.findall("[a-z]+", name.lower()))
-    if bool(words & _TRAIN) == bool(words & _TEST):
-        return None
-    return "train" if words & _TRAIN else "test"
 
 
 def natural_order(name: str) -> list:

@@ -27,9 +27,10 @@ from utils.data.formats import (
     txt,
     yolo,
 )
-from utils.data.formats.base import Format, Source
+from utils.data.formats.base import Finding, Format, Source, is_written
 from utils.data.formats.entries import Entry, Malformed
-from utils.data.formats.folder import Folder, part_of, part_of_word
+from utils.data.formats.folder import Folder
+from utils.data.formats.names import part_of, part_of_word
 from utils.data.problems import Problems
 from utils.errors import UserError
 
@@ -54,6 +55,8 @@ def recognise(folder: Folder, name: str | None = None) -> Recognised:
         raise UserError(f"format {name}: there is no such format; expected one of {', '.join(FORMATS)}")
     tried = [FORMATS[name]] if name else list(FORMATS.values())
     found = [(each, finding) for each in tried if (finding := each.find(folder))]
+    if name and not found and (finding := _all_empty(folder, FORMATS[name])):
+        found = [(FORMATS[name], finding)]
     if not found:
         what = f"of the format {name}" if name else "in a known format"
         raise UserError(
@@ -65,6 +68,14 @@ def recognise(folder: Folder, name: str | None = None) -> Recognised:
     if others:
         reason += f" (also there: {', '.join(other.name for other, _ in others)}; --format chooses)"
     return Recognised(chosen, finding.files, reason)
+
+
+def _all_empty(folder: Folder, of_format: Format) -> Finding | None:
+    """The annotation files of a format, if there are some and all of them are empty."""
+    files = folder.files(*of_format.empty_suffixes)
+    if not files or any(map(is_written, files)):
+        return None
+    return Finding(files, f"{folder.relative(files[0])} and all other {files[0].suffix} files are empty")
 
 
 def read_entries(folder: Folder, recognised: Recognised, problems: Problems, part: str | None = None) -> list[Entry]:

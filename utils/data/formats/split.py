@@ -5,7 +5,8 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 
 from utils.data.formats.entries import Entry
-from utils.data.formats.folder import natural_order, part_of_word
+from utils.data.formats.folder import natural_order
+from utils.data.formats.names import part_of_word
 from utils.errors import UserError
 
 TEST_SHARE = 0.1

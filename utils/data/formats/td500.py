@@ -55,4 +55,11 @@ def read(source: Source) -> Iterator[Entry]:
     yield words.entry(name)
 
 
-FORMAT = Format("td500", "MSRA-TD500's .gt files: rotated boxes", find, read, one_file_an_image=True)
+FORMAT = Format(
+    "td500",
+    "MSRA-TD500's .gt files: rotated boxes",
+    find,
+    read,
+    one_file_an_image=True,
+    empty_suffixes=(".gt",),
+)

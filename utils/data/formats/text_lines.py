@@ -5,6 +5,7 @@
     script        x1,y1,x2,y2,x3,y3,x4,y4,script,text       ICDAR MLT 2017 and 2019
     boxes         x1,y1,x2,y2,text                          ICDAR 2013, test part (text in quotes)
     spaced boxes  x1 y1 x2 y2 "text"                        ICDAR 2013, training part
+    spaced quads  x1 y1 x2 y2 x3 y3 x4 y4 text              DOTA and tools of its kind
 
 One line cannot say which form it is in: `8,9,10` may end a polygon or be a price. So the form is recognised from
 all lines of a file together.
@@ -29,6 +30,7 @@ EXPECTED = {
     "script": "8 numbers, the script and the text, separated by commas",
     "boxes": "left,top,right,bottom and the text, separated by commas",
     "spaced boxes": 'left top right bottom "text", separated by spaces',
+    "spaced quads": "8 numbers and the text, separated by spaces",
 }
 
 _NUMBER = re.compile(r"\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*", re.ASCII)
@@ -55,9 +57,11 @@ def recognise_form(lines: list[str]) -> str:
     boxes = sum(4 <= count <= 5 for count in counts)
     short = sum(6 <= count <= 7 for count in counts)
     long = sum(count >= 8 for count in counts)
-    spaced = sum(count < 4 and _is_spaced_box(line) for line, count in zip(lines, counts, strict=True))
-    if spaced > boxes + short + long:
-        return "spaced boxes"
+    spaced = [line for line, count in zip(lines, counts, strict=True) if count < 4]
+    spaced_quads = sum(_is_spaced_quad(line) for line in spaced)
+    spaced_boxes = sum(_is_spaced_box(line) for line in spaced)
+    if spaced_quads + spaced_boxes > boxes + short + long:
+        return "spaced quads" if spaced_quads >= spaced_boxes else "spaced boxes"
     if boxes and boxes + short > long:
         return "boxes"
     if _is_script(rows, counts):
@@ -72,9 +76,13 @@ def _leading_numbers(fields: list[str]) -> int:
     return len(fields)
 
 
+def _is_spaced_quad(line: str) -> bool:
+    return _leading_numbers(line.split()) >= 8
+
+
 def _is_spaced_box(line: str) -> bool:
     fields = line.split(None, 4)
-    return len(fields) == 5 and _leading_numbers(fields) == 4
+    return len(fields) == 5 and _leading_numbers(fields) == 4 and not _is_spaced_quad(line)
 
 
 def _is_script(rows: list[list[str]], counts: list[int]) -> bool:
@@ -110,7 +118,14 @@ def parse_line(line: str, form: str) -> Shape:
 
 
 def _quad(line: str) -> tuple[np.ndarray, str]:
-    fields = line.split(",", 8)
+    return _corners(line.split(",", 8))
+
+
+def _spaced_quad(line: str) -> tuple[np.ndarray, str]:
+    return _corners(line.split(None, 8))
+
+
+def _corners(fields: list[str]) -> tuple[np.ndarray, str]:
     return np.array(fields[:8], dtype=np.float64).reshape(4, 2), fields[8] if len(fields) == 9 else ""
 
 
@@ -143,7 +158,14 @@ def _upright(fields: list[str]) -> tuple[np.ndarray, str]:
     return box_corners(left, top, right, bottom), unquoted(fields[4]) if len(fields) == 5 else ""
 
 
-_PARSERS = {"quads": _quad, "polygons": _polygon, "script": _script, "boxes": _box, "spaced boxes": _spaced_box}
+_PARSERS = {
+    "quads": _quad,
+    "polygons": _polygon,
+    "script": _script,
+    "boxes": _box,
+    "spaced boxes": _spaced_box,
+    "spaced quads": _spaced_quad,
+}
 
 
 def unquoted(text: str) -> str:

@@ -1,6 +1,7 @@
 """A `.txt` file an image, a word a line; see `utils.data.formats.text_lines` for the forms of a line.
 
-The file of `img_1.jpg` is `gt_img_1.txt` or `img_1.txt`, beside the image or in any other folder of the same part.
+The file of `img_1.jpg` is `gt_img_1.txt` or `img_1.txt`, beside the image or in the folder of annotations that
+corresponds to the image's (see `Folder.find_stem`).
 """
 
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.data.formats.base import Finding, Format, Output, Source
+from utils.data.formats.base import Finding, Format, Output, Source, first_written
 from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import DONT_CARE, Entry, Malformed, WordList
 from utils.data.formats.folder import Folder
@@ -22,10 +23,12 @@ PREFIX = "gt_"
 
 def find(folder: Folder) -> Finding | None:
     """Files whose lines are words and whose names are images'."""
-    texts = [file for file in folder.files(".txt") if image_stem(file, folder)]
-    for file in texts[:20]:
+    files = folder.files(".txt")
+    texts = {file for file in files if image_stem(file, folder)}
+    for file in first_written(file for file in files if file in texts):
         if form := form_of(file):
-            return Finding(texts, f"{folder.relative(file)} has lines of the form {form!r}")
+            files = [file for file in files if file in texts or form_of(file)]  # also those whose image is missing
+            return Finding(files, f"{folder.relative(file)} has lines of the form {form!r}")
     return None
 
 
@@ -114,4 +117,5 @@ FORMAT = Format(
     read,
     write,
     one_file_an_image=True,
+    empty_suffixes=(".txt",),
 )

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from utils.data.formats.base import Finding, Format, Output, Source, first_files
+from utils.data.formats.base import Finding, Format, Output, Source, first_written
 from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import Entry, Malformed, Shape, WordList, is_dont_care, parse_numbers, shown
 from utils.data.formats.folder import Folder
@@ -35,8 +35,8 @@ _NAMES = re.compile(
 
 
 def find(folder: Folder) -> Finding | None:
-    files = first_files(folder, _is_label_file, ".txt")
-    files = [file for file in files if "labels" in folder.relative(file).split("/")]
+    files = [file for file in folder.files(".txt") if "labels" in folder.relative(file).split("/")]
+    files = files if any(map(_is_label_file, first_written(files))) else []
     reason = "has lines of a class and coordinates from 0 to 1, in a folder 'labels'"
     return Finding(files, f"{folder.relative(files[0])} {reason}") if files else None
 
@@ -44,7 +44,7 @@ def find(folder: Folder) -> Finding | None:
 def _is_label_file(file: Path) -> bool:
     lines = [line for _, line in split_lines(head_of(file, 1 << 14).decode("utf-8", errors="replace"))]
     try:
-        return "labels" in file.parts and bool(lines) and all(len(_numbers(line)) for line in lines[:-1] or lines)
+        return bool(lines) and all(len(_numbers(line)) for line in lines[:-1] or lines)
     except Malformed:
         return False
 
@@ -160,4 +160,5 @@ FORMAT = Format(
     write,
     one_file_an_image=True,
     unlisted_are_empty=True,
+    empty_suffixes=(".txt",),
 )
