@@ -99,7 +99,7 @@ def main(args: argparse.Namespace) -> None:
     if output.problems:
         print(f"left out:\n{output.problems}")
     if not output.frames:
-        raise UserError(f"none of the {len(sources)} inputs could be read; the first is {sources[0]}")
+        raise UserError(f"none of the {len(sources)} inputs could be read; the first is {shown_source(sources[0])}")
     rejected = f", {detector.rejected} of them rejected" if detector.reject_below else ""
     print(f"{printable(args.output_dir)}: {output.words} words in {output.frames} frames{rejected}")
 

@@ -268,7 +268,10 @@ class TestStreams:
 
     def test_an_address_without_a_server(self, tmp_path, refuses, small_checkpoint):
         line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--wait", 2)
-        refuses(*line, f"http://u:p@127.0.0.1:{free_port()}/a", parts=["none of the 1 inputs", "127.0.0.1"])
+        address = f"http://user:word@127.0.0.1:{free_port()}/a?token=secret"
+        printed = refuses(*line, address, parts=["none of the 1 inputs", "127.0.0.1"])
+        assert "word" not in printed
+        assert "secret" not in printed
 
 
 class TestNames:
