@@ -291,3 +291,19 @@ class TestNames:
         assert source_stem(address) == "10.0.0.7_554_live_ch1"
         assert (shown_source(2), source_stem(2)) == ("camera 2", "camera2")
         assert (shown_source(Path("a/b.mp4")), source_stem(Path("a/b.mp4"))) == ("a/b.mp4", "b")
+
+    def test_paths_that_are_not_utf_8(self, tmp_path, run_script, small_checkpoint):
+        """OpenCV crashes on them."""
+        odd, out = (Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/caf\xe9.mp4", b"/n\xe9"))
+        video = write_video(tmp_path / "clip.mp4", 3)
+        odd.write_bytes(video.read_bytes())
+        line = ("detect.py", "--pretrain-model", small_checkpoint, "--short-side", 32, "--output-dir")
+        process = run_script(*line, tmp_path / "out", odd, video, "http://caf\udce9/live")
+        assert "2 inputs unreadable" in process.stdout
+        assert r"caf\xe9.mp4: OpenCV cannot open a video whose path is not UTF-8; rename it" in process.stdout
+        assert "in 3 frames" in process.stdout
+        refused = run_script(*line, out, video, expect=2)
+        assert r"n\xe9: OpenCV cannot write a video" in refused.stderr
+        assert [path.name for path in out.iterdir() if not path.name.startswith(".")] == []
+        run_script(*line, out, video, "--no-pictures")
+        assert len(list(out.glob("res_clip_*.txt"))) == 3

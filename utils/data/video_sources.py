@@ -56,6 +56,15 @@ def shown_source(source: Source) -> str:
     return urlunsplit((scheme, place.rpartition("@")[2], path, "", ""))
 
 
+def is_utf8(path: str | Path) -> bool:
+    """Whether a path or address is valid UTF-8. OpenCV's functions for videos crash on others."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def source_stem(source: Source) -> str:
     """The start of the names of a source's results: a file's stem, `camera0`, or an address's host and path."""
     if isinstance(source, Path):
@@ -69,6 +78,8 @@ def open_capture(source: Source, wait: float, max_pixels: int) -> cv2.VideoCaptu
     """The opened source. wait: as in `Connection`. Raises `UnreadableVideo`, also for frames beyond max_pixels."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # damage is counted, not logged
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(math.ceil(wait)))
+    if not isinstance(source, int) and not is_utf8(source):
+        raise UnreadableVideo(f"{shown_source(source)}: OpenCV cannot open a video whose path is not UTF-8; rename it")
     if isinstance(source, Path):
         _refuse_foreign(source)
         capture, missing = cv2.VideoCapture(str(source)), "no picture and no video that OpenCV can read"

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from utils.data.video_sources import is_utf8
 from utils.errors import UserError
 from utils.runtime.files import make_locked, temporary_prefix, umask
 
@@ -17,6 +18,13 @@ _LONGEST_GAP = 60.0
 _FRAMES_BETWEEN_CHECKS = 50
 _LEAST_ROOM = 1 << 16
 """Bytes; a disk with less room counts as full while a video is written."""
+
+
+def check_path(path: Path) -> None:
+    """Raise `UserError` if OpenCV cannot write a video of this path, or in this folder, for its name."""
+    if not is_utf8(os.path.abspath(path)):
+        cure = "rename it, or give --no-pictures"
+        raise UserError(f"{path}: OpenCV cannot write a video whose path is not UTF-8; {cure}")
 
 
 class VideoWriter:
@@ -76,6 +84,7 @@ class VideoWriter:
                     raise full
 
     def _open(self, width: int, height: int) -> None:
+        check_path(self.path)
         try:
             handle, self._lock, name = make_locked(self.path.parent, temporary_prefix(self.path), ".mp4")
         except OSError as error:

@@ -11,6 +11,7 @@ from utils.data.images import IMAGE_SUFFIXES
 from utils.data.problems import Problems
 from utils.data.video import VideoFrame
 from utils.data.video_sources import Source, shown_source, source_stem
+from utils.data.video_writer import check_path
 from utils.evaluation.result_files import write_results
 from utils.runtime.files import append_line, refuse_overlap, write_file
 from utils.runtime.results import ResultFolder
@@ -35,9 +36,10 @@ class Results:
             write_file(self._lines, "")
 
     def name_sources(self, sources: list[Source]) -> None:
-        """Give all sources the names of their results. Raises `UserError` if a picture to write is a source itself.
+        """Give all sources the names of their results.
 
-        The files of a video's frames must not be those of pictures, which may be its frames, extracted.
+        Raises `UserError` if a picture to write is a source itself, or if videos cannot be written in the folder. The
+        files of a video's frames must not be those of pictures, which may be its frames, extracted.
         """
         pictures = [source for source in sources if is_picture(source)]
         videos: dict[Source, Path | str] = {}
@@ -55,6 +57,8 @@ class Results:
         self._names |= {source: of_videos[video] for source, video in videos.items()}
         written = [self.picture_of(source) for source in sources]
         refuse_overlap(written, [source for source in sources if isinstance(source, Path)], inside=False)
+        if videos and self.pictures:
+            check_path(self.folder)
         for named in (self._pictures, self._videos):
             named.save()
 
