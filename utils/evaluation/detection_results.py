@@ -33,7 +33,6 @@ class Results:
         self._lines: Path | None = None
         if file_format == "jsonl":
             self._lines = self._pictures.claim("detections.jsonl")
-            write_file(self._lines, "")
 
     def name_sources(self, sources: list[Source]) -> None:
         """Give all sources the names of their results.
@@ -79,10 +78,12 @@ class Results:
     ) -> None:
         """Write the words of a picture, or of a video's frame.
 
-        frame: None for a picture. tracks: (K,) numbers of the words through the video, for detections.jsonl.
+        The first ones replace the detections.jsonl of an earlier run. frame: None for a picture. tracks: (K,) numbers
+        of the words through the video, for detections.jsonl.
         """
-        self.frames, self.words = self.frames + 1, self.words + len(quads)
         if self._lines:
+            if not self.frames:
+                write_file(self._lines, "")
             words = [
                 {"quad": [[round(x, 2), round(y, 2)] for x, y in quad], "score": round(score, 4)}
                 for quad, score in zip(quads.tolist(), scores.tolist(), strict=True)
@@ -96,6 +97,7 @@ class Results:
             end = "" if frame is None else f"_{frame.number:06}"
             path = self.folder / f"res_{self.name_of(source)}{end}.txt"
             write_results(path, quads, scores if self.file_format == "txt-scores" else None)
+        self.frames, self.words = self.frames + 1, self.words + len(quads)
 
 
 def is_picture(source: Source) -> TypeGuard[Path]:
