@@ -118,6 +118,36 @@ class TestWriter:
         with VideoReader(tmp_path / "a.mp4") as reader:
             assert [number_of(image) for image in reader] == [0, *[1] * 600, 2, 3]
 
+    @pytest.mark.parametrize(
+        ("rate", "written"),
+        [(119.927, 119.93), (238.074, 238.07), (700.55, 700.5), (30000 / 1001, 29.97), (1e-4, 0.01)],
+    )
+    def test_rates_that_the_codec_does_not_have(self, tmp_path, rate, written):
+        with VideoWriter(tmp_path / "a.mp4", rate) as writer:
+            for number in range(5):
+                writer.write(level(number), 1000 * number / rate if rate > 1 else None)
+        with VideoReader(tmp_path / "a.mp4") as reader:
+            assert reader.rate == pytest.approx(written)
+            assert [number_of(image) for image in reader] == list(range(5))
+
+    def test_a_video_that_cannot_be_written_is_left_out(self, tmp_path, run_script, small_checkpoint):
+        """OpenCV's MPEG-4 has no frames wider than 8190 pixels; MJPEG has."""
+        wide = cv2.VideoWriter(str(tmp_path / "wide.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (8208, 16))
+        for number in range(3):
+            wide.write(np.full((16, 8208, 3), 80 * number, np.uint8))
+        wide.release()
+        other, out = write_video(tmp_path / "other.mp4", 2), tmp_path / "out"
+        line = ("detect.py", "--pretrain-model", small_checkpoint, "--short-side", 32, "--output-dir", out)
+        process = run_script(*line, tmp_path / "wide.avi", other)
+        assert "1 videos not written, their words are" in process.stdout
+        assert "det_wide.mp4: a video of 8208x16 at 10 frames a second could not be opened" in process.stdout
+        assert "in 5 frames" in process.stdout
+        texts = {f"res_wide_{number:06}.txt" for number in range(3)} | {
+            f"res_other_{number:06}.txt" for number in (0, 1)
+        }
+        assert {path.name for path in out.glob("[!.]*")} == texts | {"det_other.mp4"}
+        assert not [path for path in out.glob(".*") if path.suffix != ".results"]
+
     def test_frames_of_another_size(self, tmp_path):
         with VideoWriter(tmp_path / "a.mp4", 10) as writer:
             writer.write(level(5))
