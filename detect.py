@@ -120,8 +120,8 @@ def expand_inputs(inputs: list[str]) -> list[Source]:
             sources.append(path)
         elif text.isdecimal():
             sources.append(int(text))
-        elif found := sorted(map(Path, glob.glob(text, recursive=True)), key=natural_order):
-            sources += [each for each in found if each.is_file()]
+        elif matching := sorted(filter(Path.is_file, map(Path, glob.glob(text, recursive=True))), key=natural_order):
+            sources += matching
         else:
             raise UserError(f"{text}: no such file or folder, and no file matches this pattern; check the path")
     return sources

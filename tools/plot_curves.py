@@ -27,11 +27,14 @@ def read_curves(folder: Path) -> dict[str, list[float]]:
     try:
         lines = read_regular(path).decode("utf-8").splitlines()
         rows = list(csv.DictReader(lines))
-        return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]}
+        curves = {name: [float(row[name] or "nan") for row in rows] for name in rows[0]}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give a --save-dir of train_sample.py") from None
     except (IndexError, TypeError, ValueError, csv.Error):
         raise UserError(f"{path}: not a table of epochs that train_sample.py wrote") from None
+    if "epoch" not in curves:
+        raise UserError(f"{path}: no column epoch; give a --save-dir of train_sample.py")
+    return curves
 
 
 def draw_curves(folders: list[Path], path: Path) -> None:

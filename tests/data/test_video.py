@@ -319,6 +319,7 @@ class TestNames:
         address = "rtsp://admin:pass@10.0.0.7:554/live/ch1?key=1"
         assert shown_source(address) == "rtsp://10.0.0.7:554/live/ch1"
         assert source_stem(address) == "10.0.0.7_554_live_ch1"
+        assert shown_source("HTTP://a:b@[::1]:80/live#c") == "http://[::1]:80/live"
         assert (shown_source(2), source_stem(2)) == ("camera 2", "camera2")
         assert (shown_source(Path("a/b.mp4")), source_stem(Path("a/b.mp4"))) == ("a/b.mp4", "b")
 
@@ -337,3 +338,9 @@ class TestNames:
         assert [path.name for path in out.iterdir() if not path.name.startswith(".")] == []
         run_script(*line, out, video, "--no-pictures")
         assert len(list(out.glob("res_clip_*.txt"))) == 3
+
+    def test_addresses_and_cameras_that_cannot_be(self, tmp_path, refuses, small_checkpoint):
+        line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--wait", 2)
+        printed = refuses(*line, "http://[user:word@bad/x", 99999999999, parts=["none of the 2 inputs", "http://bad/x"])
+        assert "camera 99999999999: no camera has such a number" in printed
+        assert "word" not in printed

@@ -176,6 +176,7 @@ class TestRefusals:
         refuses(*line, tmp_path / "a.onnx", "--format", "torchscript", parts=["a.onnx", ".torchscript"])
         refuses(*line, tmp_path / "none" / "a.onnx", parts=["there is no folder"])
         refuses(*line, tmp_path / "a.onnx", "--size", 100, 128, parts=["100 128", "multiples of 32"])
+        refuses(*line, tmp_path / "a.onnx", "--size", 3200000, 3200000, parts=["--size", "3200000", "32 to 4096"])
         refuses(*line, tmp_path / "a.torchscript", "--int8", tmp_path, parts=["--int8", ".onnx"])
         assert [path.name for path in tmp_path.iterdir()] == ["mine.onnx"]
 

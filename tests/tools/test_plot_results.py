@@ -26,6 +26,8 @@ def test_a_folder_that_is_no_run(tmp_path, refuses):
     refuses("tools.plot_curves", tmp_path, parts=["results.csv: No such file"])
     (tmp_path / "results.csv").write_text("a,b\n")
     refuses("tools.plot_curves", tmp_path, parts=["not a table of epochs"])
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    refuses("tools.plot_curves", tmp_path, "--to", tmp_path / "a.png", parts=["results.csv: no column epoch"])
 
 
 def test_missing_package_says_what_to_install(tmp_path, run_script):

@@ -5,7 +5,6 @@ import os
 import re
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 
@@ -13,6 +12,9 @@ from utils.runtime.inputs import foreign_type, open_regular
 
 SCHEMES = "rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt"
 """Of addresses that are read as streams. OpenCV's build of FFmpeg decides which of them it opens."""
+
+_LAST_CAMERA = 2**31 - 1
+"""OpenCV takes no larger number."""
 
 Source = Path | int | str
 """A file, the number of a camera, or the address of a stream."""
@@ -52,8 +54,9 @@ def shown_source(source: Source) -> str:
     """The source as printed and written: an address without user name, password and query."""
     if not isinstance(source, str):
         return f"camera {source}" if isinstance(source, int) else str(source)
-    scheme, place, path, _, _ = urlsplit(source)
-    return urlunsplit((scheme, place.rpartition("@")[2], path, "", ""))
+    scheme, _, rest = source.partition("://")
+    place, path = re.findall(r"^([^/?#]*)([^?#]*)", rest)[0]
+    return f"{scheme.lower()}://{place.rpartition('@')[2]}{path}"
 
 
 def is_utf8(path: str | Path) -> bool:
@@ -84,6 +87,8 @@ def open_capture(source: Source, wait: float, max_pixels: int) -> cv2.VideoCaptu
         _refuse_foreign(source)
         capture, missing = cv2.VideoCapture(str(source)), "no picture and no video that OpenCV can read"
     elif isinstance(source, int):
+        if source > _LAST_CAMERA:
+            raise UnreadableVideo(f"{shown_source(source)}: no camera has such a number; check it")
         capture, missing = cv2.VideoCapture(source), "not there, or in use by another program"
     else:
         limits = [
