@@ -339,6 +339,12 @@ class TestNames:
         run_script(*line, out, video, "--no-pictures")
         assert len(list(out.glob("res_clip_*.txt"))) == 3
 
+    def test_a_colon_in_a_relative_path(self, tmp_path, monkeypatch):
+        write_video(tmp_path / "2024-05-01T12:30:00.mp4", 3)
+        monkeypatch.chdir(tmp_path)
+        with VideoReader(Path("2024-05-01T12:30:00.mp4")) as reader:
+            assert len(list(reader)) == 3
+
     def test_addresses_and_cameras_that_cannot_be(self, tmp_path, refuses, small_checkpoint):
         line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--wait", 2)
         printed = refuses(*line, "http://[user:word@bad/x", 99999999999, parts=["none of the 2 inputs", "http://bad/x"])

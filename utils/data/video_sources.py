@@ -85,7 +85,8 @@ def open_capture(source: Source, wait: float, max_pixels: int) -> cv2.VideoCaptu
         raise UnreadableVideo(f"{shown_source(source)}: OpenCV cannot open a video whose path is not UTF-8; rename it")
     if isinstance(source, Path):
         _refuse_foreign(source)
-        capture, missing = cv2.VideoCapture(str(source)), "no picture and no video that OpenCV can read"
+        path = os.path.join(os.curdir, source)  # FFmpeg takes a name such as 12:30.mp4 for an address
+        capture, missing = cv2.VideoCapture(path), "no picture and no video that OpenCV can read"
     elif isinstance(source, int):
         if source > _LAST_CAMERA:
             raise UnreadableVideo(f"{shown_source(source)}: no camera has such a number; check it")
