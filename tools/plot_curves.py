@@ -11,6 +11,7 @@ from utils.options.parser import Parser, option
 from utils.runtime.files import atomic_file, refuse_overlap
 from utils.runtime.inputs import read_regular
 from utils.runtime.optional import import_optional
+from utils.runtime.tables import folder_labels
 from utils.training.run_folder import RESULTS
 
 PANELS = {
@@ -42,10 +43,10 @@ def draw_curves(folders: list[Path], path: Path) -> None:
     import_optional("matplotlib", "drawing curves").use("Agg")
     from matplotlib import pyplot
 
-    runs = {folder.name or str(folder): read_curves(folder) for folder in folders}
+    runs = list(zip(folder_labels(folders), map(read_curves, folders), strict=True))
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 7), layout="constrained")
     for axis, (title, columns) in zip(axes.flat, PANELS.items(), strict=True):
-        for number, (run, curves) in enumerate(runs.items()):
+        for number, (run, curves) in enumerate(runs):
             for column, style in zip(columns, ("-", "--", ":"), strict=False):
                 if column in curves:
                     label = f"{run} {column}" if len(runs) > 1 else column
