@@ -61,7 +61,50 @@ def without_edit_list(data: bytes) -> bytes:
     return data.replace(b"edts", b"free")
 
 
+def without_rate(data: bytes, times: list[int]) -> bytes:
+    """The WebM, of one cluster, without its statement of the rate and with these times of its frames, in ms."""
+    changed = bytearray(data)
+    place = changed.index(b"\x23\xe3\x83\x84")  # DefaultDuration, 4 bytes long
+    changed[place : place + 8] = b"\xec\x86" + bytes(6)  # Void
+    place = changed.index(b"\xa3", changed.index(b"\x1fC\xb6u") + 4)  # the first SimpleBlock of the cluster
+    for time_ms in times:
+        assert changed[place] == 0xA3
+        length = 9 - changed[place + 1].bit_length()
+        size = int.from_bytes(changed[place + 1 : place + 1 + length], "big") - (1 << 7 * length)
+        place += 1 + length
+        struct.pack_into(">h", changed, place + 1, time_ms)
+        place += size
+    return bytes(changed)
+
+
 class TestTimes:
+    def test_of_a_webm_that_states_no_rate(self, tmp_path):
+        """OpenCV reports its clock's rate, 1000, and a frame for each millisecond of its duration."""
+        path = tmp_path / "a.webm"
+        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 25, (64, 48))
+        assert video.isOpened()
+        for number in range(40):
+            video.write(level(number))
+        video.release()
+        times = [0, *np.cumsum(np.random.default_rng(0).integers(20, 60, 39)).tolist()]
+        path.write_bytes(without_rate(path.read_bytes(), times))
+        capture = cv2.VideoCapture(str(path))
+        assert (capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)) == (1000, 1600)
+        with VideoReader(path) as reader:
+            assert reader.rate == pytest.approx(39_000 / times[-1])
+            assert reader.count == pytest.approx(1.6 * reader.rate, abs=1)
+            frames = list(reader.frames())
+        assert [round(frame.time_ms) for frame in frames] == times
+        assert frames[0].number == 0
+
+    def test_of_a_high_rate_that_the_frames_have(self, tmp_path):
+        with VideoWriter(tmp_path / "a.mp4", 480) as writer:
+            for number in range(9):
+                writer.write(level(number))
+        with VideoReader(tmp_path / "a.mp4") as reader:
+            assert (reader.rate, reader.count) == (480, 9)
+            assert [number_of(image) for image in reader] == list(range(9))
+
     def test_of_a_constant_rate(self, tmp_path):
         with VideoReader(write_video(tmp_path / "a.mp4")) as reader:
             frames = list(reader.frames())
