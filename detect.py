@@ -99,7 +99,7 @@ def main(args: argparse.Namespace) -> None:
     if output.problems:
         print(f"left out:\n{output.problems}")
     if not output.frames:
-        raise UserError(f"none of the {len(sources)} inputs could be read; the first is {sources[0]}")
+        raise UserError(f"none of the {len(sources)} inputs could be read; the first is {shown_source(sources[0])}")
     rejected = f", {detector.rejected} of them rejected" if detector.reject_below else ""
     print(f"{printable(args.output_dir)}: {output.words} words in {output.frames} frames{rejected}")
 
@@ -120,8 +120,8 @@ def expand_inputs(inputs: list[str]) -> list[Source]:
             sources.append(path)
         elif text.isdecimal():
             sources.append(int(text))
-        elif found := sorted(map(Path, glob.glob(text, recursive=True)), key=natural_order):
-            sources += [each for each in found if each.is_file()]
+        elif matching := sorted(filter(Path.is_file, map(Path, glob.glob(text, recursive=True))), key=natural_order):
+            sources += matching
         else:
             raise UserError(f"{text}: no such file or folder, and no file matches this pattern; check the path")
     return sources

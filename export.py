@@ -13,6 +13,7 @@ int8 file is made from a float one that passed. requirements-extra.txt lists the
 import utils.runtime.openmp  # noqa: F401  # isort: skip  (PyTorch reads its setting when it is loaded)
 import argparse
 import hashlib
+import os
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -113,14 +114,26 @@ def check_request(args: argparse.Namespace) -> str:
         raise UserError(f"--float-layers {unknown[0]}: there is no such layer; tools.int8_sensitivity lists them")
     if not args.output.parent.is_dir():
         raise UserError(f"--output {args.output}: there is no folder {args.output.parent}; create it")
-    refuse_overlap([args.output], [args.pretrain_model])
+    refuse_files_of_others(args, file_format)
+    return file_format
+
+
+def refuse_files_of_others(args: argparse.Namespace, file_format: str) -> None:
+    """Raise `UserError` if a file to write exists and export.py did not write it, or if it is the checkpoint.
+
+    A .bin file of weights does not say who wrote it: it is one of export.py if the .xml file beside it is.
+    """
+    weights = args.output.with_suffix(".bin") if file_format == "openvino" else None
+    refuse_overlap([args.output, weights], [args.pretrain_model])
     if args.output.exists():
         try:
             read_info(args.output)
         except UserError:
             cure = "give another --output"
             raise UserError(f"--output {args.output}: exists, and export.py did not write it; {cure}") from None
-    return file_format
+    elif weights and os.path.lexists(weights):
+        cure = "move it, or give another --output"
+        raise UserError(f"--output {args.output}: {weights} exists, and export.py did not write it; {cure}")
 
 
 def describe(args: argparse.Namespace, network: TextNetwork, contents: dict) -> ExportedInfo:

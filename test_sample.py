@@ -136,7 +136,7 @@ def open_network(args: argparse.Namespace, device: torch.device) -> tuple[TextNe
     names = "short_side", "score_threshold", "nms_threshold"
     options = {name: value for name in names if (value := getattr(args, name)) is not None}
     if is_exported(args.pretrain_model):
-        exported = ExportedDetector(args.pretrain_model, engine=EngineSettings(args.backend), **options)
+        exported = ExportedDetector(args.pretrain_model, engine=EngineSettings(args.backend, args.threads), **options)
         if args.multi_scale is not None and exported.info.size:
             raise UserError(f"--multi-scale: {args.pretrain_model} has a fixed size; leave the option out")
         return ExportedNetwork(exported), exported

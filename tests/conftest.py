@@ -84,12 +84,12 @@ def run_script():
 
 @pytest.fixture
 def refuses(capfd, monkeypatch):
-    """A line that must end with exit code 2 and one clear line that holds all of `parts`.
+    """A line that must end with exit code 2 and one clear line that holds all of `parts`; returns what is printed.
 
     The script is run from its file, with its own command line, in this process: to start one takes seconds.
     """
 
-    def check(*line: object, parts: list[str]) -> None:
+    def check(*line: object, parts: list[str]) -> str:
         script, *arguments = (str(word) for word in line if word != "-m")
         monkeypatch.chdir(ROOT)
         monkeypatch.setattr(sys, "argv", [script, *arguments])
@@ -98,10 +98,11 @@ def refuses(capfd, monkeypatch):
                 runpy.run_path(script, run_name="__main__")
             else:
                 runpy.run_module(script, run_name="__main__", alter_sys=False)
-        errors = capfd.readouterr().err
+        output, errors = capfd.readouterr()
         assert end.value.code == 2, errors
         assert len([text for text in errors.splitlines() if text.startswith("error: ")]) == 1, errors
         for part in parts:
             assert str(part) in errors
+        return output + errors
 
     return check

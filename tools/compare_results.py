@@ -9,7 +9,7 @@ from pathlib import Path
 from utils.errors import UserError, run_script
 from utils.options.parser import Parser
 from utils.runtime.inputs import read_regular
-from utils.runtime.tables import format_table
+from utils.runtime.tables import folder_labels, format_table
 
 COLUMNS = {
     "hmean": ("hmean", "{:.3f}"),
@@ -24,7 +24,7 @@ COLUMNS = {
 def compare(folders: list[Path]) -> str:
     """A table with a row for each folder's metrics.json, which `test_sample.py --output-dir` writes."""
     rows = [["", *(title for title, _ in COLUMNS.values())]]
-    for folder in folders:
+    for folder, label in zip(folders, folder_labels(folders), strict=True):
         try:
             metrics = json.loads(read_regular(folder / "metrics.json"))
             cells = [pattern.format(metrics[name]) for name, (_, pattern) in COLUMNS.items()]
@@ -35,7 +35,7 @@ def compare(folders: list[Path]) -> str:
             raise UserError(
                 f"{folder / 'metrics.json'}: expected numbers for {columns}, as test_sample.py writes"
             ) from None
-        rows.append([folder.name, *cells])
+        rows.append([label, *cells])
     return format_table(rows)
 
 

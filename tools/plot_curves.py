@@ -11,6 +11,7 @@ from utils.options.parser import Parser, option
 from utils.runtime.files import atomic_file, refuse_overlap
 from utils.runtime.inputs import read_regular
 from utils.runtime.optional import import_optional
+from utils.runtime.tables import folder_labels
 from utils.training.run_folder import RESULTS
 
 PANELS = {
@@ -27,11 +28,14 @@ def read_curves(folder: Path) -> dict[str, list[float]]:
     try:
         lines = read_regular(path).decode("utf-8").splitlines()
         rows = list(csv.DictReader(lines))
-        return {name: [float(row[name] or "nan") for row in rows] for name in rows[0]}
+        curves = {name: [float(row[name] or "nan") for row in rows] for name in rows[0]}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}; give a --save-dir of train_sample.py") from None
     except (IndexError, TypeError, ValueError, csv.Error):
         raise UserError(f"{path}: not a table of epochs that train_sample.py wrote") from None
+    if "epoch" not in curves:
+        raise UserError(f"{path}: no column epoch; give a --save-dir of train_sample.py")
+    return curves
 
 
 def draw_curves(folders: list[Path], path: Path) -> None:
@@ -39,10 +43,10 @@ def draw_curves(folders: list[Path], path: Path) -> None:
     import_optional("matplotlib", "drawing curves").use("Agg")
     from matplotlib import pyplot
 
-    runs = {folder.name or str(folder): read_curves(folder) for folder in folders}
+    runs = list(zip(folder_labels(folders), map(read_curves, folders), strict=True))
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 7), layout="constrained")
     for axis, (title, columns) in zip(axes.flat, PANELS.items(), strict=True):
-        for number, (run, curves) in enumerate(runs.items()):
+        for number, (run, curves) in enumerate(runs):
             for column, style in zip(columns, ("-", "--", ":"), strict=False):
                 if column in curves:
                     label = f"{run} {column}" if len(runs) > 1 else column

@@ -61,7 +61,50 @@ def without_edit_list(data: bytes) -> bytes:
     return data.replace(b"edts", b"free")
 
 
+def without_rate(data: bytes, times: list[int]) -> bytes:
+    """The WebM, of one cluster, without its statement of the rate and with these times of its frames, in ms."""
+    changed = bytearray(data)
+    place = changed.index(b"\x23\xe3\x83\x84")  # DefaultDuration, 4 bytes long
+    changed[place : place + 8] = b"\xec\x86" + bytes(6)  # Void
+    place = changed.index(b"\xa3", changed.index(b"\x1fC\xb6u") + 4)  # the first SimpleBlock of the cluster
+    for time_ms in times:
+        assert changed[place] == 0xA3
+        length = 9 - changed[place + 1].bit_length()
+        size = int.from_bytes(changed[place + 1 : place + 1 + length], "big") - (1 << 7 * length)
+        place += 1 + length
+        struct.pack_into(">h", changed, place + 1, time_ms)
+        place += size
+    return bytes(changed)
+
+
 class TestTimes:
+    def test_of_a_webm_that_states_no_rate(self, tmp_path):
+        """OpenCV reports its clock's rate, 1000, and a frame for each millisecond of its duration."""
+        path = tmp_path / "a.webm"
+        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"VP80"), 25, (64, 48))
+        assert video.isOpened()
+        for number in range(40):
+            video.write(level(number))
+        video.release()
+        times = [0, *np.cumsum(np.random.default_rng(0).integers(20, 60, 39)).tolist()]
+        path.write_bytes(without_rate(path.read_bytes(), times))
+        capture = cv2.VideoCapture(str(path))
+        assert (capture.get(cv2.CAP_PROP_FPS), capture.get(cv2.CAP_PROP_FRAME_COUNT)) == (1000, 1600)
+        with VideoReader(path) as reader:
+            assert reader.rate == pytest.approx(39_000 / times[-1])
+            assert reader.count == pytest.approx(1.6 * reader.rate, abs=1)
+            frames = list(reader.frames())
+        assert [round(frame.time_ms) for frame in frames] == times
+        assert frames[0].number == 0
+
+    def test_of_a_high_rate_that_the_frames_have(self, tmp_path):
+        with VideoWriter(tmp_path / "a.mp4", 480) as writer:
+            for number in range(9):
+                writer.write(level(number))
+        with VideoReader(tmp_path / "a.mp4") as reader:
+            assert (reader.rate, reader.count) == (480, 9)
+            assert [number_of(image) for image in reader] == list(range(9))
+
     def test_of_a_constant_rate(self, tmp_path):
         with VideoReader(write_video(tmp_path / "a.mp4")) as reader:
             frames = list(reader.frames())
@@ -117,6 +160,36 @@ class TestWriter:
                 writer.write(level(number), time_ms)
         with VideoReader(tmp_path / "a.mp4") as reader:
             assert [number_of(image) for image in reader] == [0, *[1] * 600, 2, 3]
+
+    @pytest.mark.parametrize(
+        ("rate", "written"),
+        [(119.927, 119.93), (238.074, 238.07), (700.55, 700.5), (30000 / 1001, 29.97), (1e-4, 0.01)],
+    )
+    def test_rates_that_the_codec_does_not_have(self, tmp_path, rate, written):
+        with VideoWriter(tmp_path / "a.mp4", rate) as writer:
+            for number in range(5):
+                writer.write(level(number), 1000 * number / rate if rate > 1 else None)
+        with VideoReader(tmp_path / "a.mp4") as reader:
+            assert reader.rate == pytest.approx(written)
+            assert [number_of(image) for image in reader] == list(range(5))
+
+    def test_a_video_that_cannot_be_written_is_left_out(self, tmp_path, run_script, small_checkpoint):
+        """OpenCV's MPEG-4 has no frames wider than 8190 pixels; MJPEG has."""
+        wide = cv2.VideoWriter(str(tmp_path / "wide.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 10, (8208, 16))
+        for number in range(3):
+            wide.write(np.full((16, 8208, 3), 80 * number, np.uint8))
+        wide.release()
+        other, out = write_video(tmp_path / "other.mp4", 2), tmp_path / "out"
+        line = ("detect.py", "--pretrain-model", small_checkpoint, "--short-side", 32, "--output-dir", out)
+        process = run_script(*line, tmp_path / "wide.avi", other)
+        assert "1 videos not written, their words are" in process.stdout
+        assert "det_wide.mp4: a video of 8208x16 at 10 frames a second could not be opened" in process.stdout
+        assert "in 5 frames" in process.stdout
+        texts = {f"res_wide_{number:06}.txt" for number in range(3)} | {
+            f"res_other_{number:06}.txt" for number in (0, 1)
+        }
+        assert {path.name for path in out.glob("[!.]*")} == texts | {"det_other.mp4"}
+        assert not [path for path in out.glob(".*") if path.suffix != ".results"]
 
     def test_frames_of_another_size(self, tmp_path):
         with VideoWriter(tmp_path / "a.mp4", 10) as writer:
@@ -268,7 +341,10 @@ class TestStreams:
 
     def test_an_address_without_a_server(self, tmp_path, refuses, small_checkpoint):
         line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--wait", 2)
-        refuses(*line, f"http://u:p@127.0.0.1:{free_port()}/a", parts=["none of the 1 inputs", "127.0.0.1"])
+        address = f"http://user:word@127.0.0.1:{free_port()}/a?token=secret"
+        printed = refuses(*line, address, parts=["none of the 1 inputs", "127.0.0.1"])
+        assert "word" not in printed
+        assert "secret" not in printed
 
 
 class TestNames:
@@ -286,5 +362,34 @@ class TestNames:
         address = "rtsp://admin:pass@10.0.0.7:554/live/ch1?key=1"
         assert shown_source(address) == "rtsp://10.0.0.7:554/live/ch1"
         assert source_stem(address) == "10.0.0.7_554_live_ch1"
+        assert shown_source("HTTP://a:b@[::1]:80/live#c") == "http://[::1]:80/live"
         assert (shown_source(2), source_stem(2)) == ("camera 2", "camera2")
         assert (shown_source(Path("a/b.mp4")), source_stem(Path("a/b.mp4"))) == ("a/b.mp4", "b")
+
+    def test_paths_that_are_not_utf_8(self, tmp_path, run_script, small_checkpoint):
+        """OpenCV crashes on them."""
+        odd, out = (Path(os.fsdecode(os.fsencode(tmp_path) + name)) for name in (b"/caf\xe9.mp4", b"/n\xe9"))
+        video = write_video(tmp_path / "clip.mp4", 3)
+        odd.write_bytes(video.read_bytes())
+        line = ("detect.py", "--pretrain-model", small_checkpoint, "--short-side", 32, "--output-dir")
+        process = run_script(*line, tmp_path / "out", odd, video, "http://caf\udce9/live")
+        assert "2 inputs unreadable" in process.stdout
+        assert r"caf\xe9.mp4: OpenCV cannot open a video whose path is not UTF-8; rename it" in process.stdout
+        assert "in 3 frames" in process.stdout
+        refused = run_script(*line, out, video, expect=2)
+        assert r"n\xe9: OpenCV cannot write a video" in refused.stderr
+        assert [path.name for path in out.iterdir() if not path.name.startswith(".")] == []
+        run_script(*line, out, video, "--no-pictures")
+        assert len(list(out.glob("res_clip_*.txt"))) == 3
+
+    def test_a_colon_in_a_relative_path(self, tmp_path, monkeypatch):
+        write_video(tmp_path / "2024-05-01T12:30:00.mp4", 3)
+        monkeypatch.chdir(tmp_path)
+        with VideoReader(Path("2024-05-01T12:30:00.mp4")) as reader:
+            assert len(list(reader)) == 3
+
+    def test_addresses_and_cameras_that_cannot_be(self, tmp_path, refuses, small_checkpoint):
+        line = ("detect.py", "--pretrain-model", small_checkpoint, "--output-dir", tmp_path / "out", "--wait", 2)
+        printed = refuses(*line, "http://[user:word@bad/x", 99999999999, parts=["none of the 2 inputs", "http://bad/x"])
+        assert "camera 99999999999: no camera has such a number" in printed
+        assert "word" not in printed

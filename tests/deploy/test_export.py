@@ -176,6 +176,7 @@ class TestRefusals:
         refuses(*line, tmp_path / "a.onnx", "--format", "torchscript", parts=["a.onnx", ".torchscript"])
         refuses(*line, tmp_path / "none" / "a.onnx", parts=["there is no folder"])
         refuses(*line, tmp_path / "a.onnx", "--size", 100, 128, parts=["100 128", "multiples of 32"])
+        refuses(*line, tmp_path / "a.onnx", "--size", 3200000, 3200000, parts=["--size", "3200000", "32 to 4096"])
         refuses(*line, tmp_path / "a.torchscript", "--int8", tmp_path, parts=["--int8", ".onnx"])
         assert [path.name for path in tmp_path.iterdir()] == ["mine.onnx"]
 
@@ -184,6 +185,23 @@ class TestRefusals:
         path.write_bytes(CHECKPOINT.read_bytes())
         refuses("export.py", "--pretrain-model", path, "--output", path, parts=["net.onnx", "an input"])
         assert path.read_bytes() == CHECKPOINT.read_bytes()
+
+    def test_weights_beside_an_openvino_file(self, tmp_path, refuses):
+        path = tmp_path / "net.bin"
+        path.write_bytes(CHECKPOINT.read_bytes())
+        refuses("export.py", "--pretrain-model", path, "--output", tmp_path / "net.xml", parts=["net.bin", "an input"])
+        line = ("export.py", "--pretrain-model", CHECKPOINT, "--output", tmp_path / "net.xml")
+        refuses(*line, parts=["net.bin exists", "did not write", "another --output"])
+        assert path.read_bytes() == CHECKPOINT.read_bytes()
+        assert [each.name for each in tmp_path.iterdir()] == ["net.bin"]
+
+    def test_an_openvino_file_is_replaced_with_its_weights(self, tmp_path):
+        pytest.importorskip("onnxscript")
+        pytest.importorskip("openvino")
+        for short_side in (320, 352):
+            path = run_export(tmp_path / "net.xml", "--size", 32, 32, "--short-side", short_side)
+            assert read_info(path).short_side == short_side
+        assert {each.name for each in tmp_path.iterdir()} == {"net.xml", "net.bin"}
 
     def test_a_folder_without_pictures(self, tmp_path, refuses):
         pytest.importorskip("onnxscript")

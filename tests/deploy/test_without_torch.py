@@ -1,10 +1,13 @@
 """detect.py and `load_detector` on an exported file, in a process that cannot import PyTorch; test_sample.py on one."""
 
 import json
+import os
 
 import numpy as np
 import pytest
+import torch
 
+import test_sample
 from detect import load_detector
 from tests.deploy.conftest import CHECKPOINT
 from utils.errors import UserError
@@ -71,3 +74,16 @@ def test_measured_like_a_checkpoint(tmp_path, rendered, float_file, run_script):
         assert exported[name] == checkpoint[name], name
     assert exported["loss"] == pytest.approx(checkpoint["loss"], rel=0.01)  # its easy negatives are drawn at random
     assert "ONNX Runtime" in exported["device"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc")
+def test_measuring_takes_the_threads_that_are_asked_for(float_file):
+    """The engine starts the others beside the caller's."""
+    started = []
+    for threads in (1, 4):
+        line = ["--test-folder-sample", "frames", "--pretrain-model", str(float_file), "--threads", str(threads)]
+        before = set(os.listdir("/proc/self/task"))
+        opened = test_sample.open_network(test_sample.parse_args(line), torch.device("cpu"))
+        started.append(len(set(os.listdir("/proc/self/task")) - before))
+        del opened
+    assert started == [0, 3]

@@ -328,6 +328,20 @@ class TestDetect:
         refuses(*line, tmp_path, "--format", "jsonl", photo, parts=["detections.jsonl: a file that is not of an"])
         assert (tmp_path / "detections.jsonl").read_text() == "mine\n"
 
+    def test_json_lines_of_an_earlier_run_stay_until_there_are_others(self, tmp_path, line, run_script, refuses):
+        photo, lines = write_picture(tmp_path / "a.jpg", 64, 96), tmp_path / "out" / "detections.jsonl"
+        line = (*line, lines.parent, "--format", "jsonl")
+        run_script(*line, photo)
+        before = lines.read_text()
+        assert before.count("\n") == 1
+        (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8 cut")
+        refuses(*line, tmp_path / "cut.jpg", parts=["none of the 1 inputs"])
+        refuses(*line, photo, lines.parent / "det_a.jpg", parts=["det_a.jpg: it is an input"])
+        assert lines.read_text() == before
+        run_script(*line, "--score-threshold", 1, photo)
+        assert lines.read_text().endswith('"words": []}\n')
+        assert lines.read_text().count("\n") == 1
+
 
 class TestReport:
     @pytest.fixture

@@ -1,6 +1,12 @@
+import json
+import re
+from pathlib import Path
+
 import cv2
 import pytest
 
+from tools.compare_results import COLUMNS, compare
+from tools.plot_curves import draw_curves
 from utils.training.run_folder import append_row, repair_results, set_aside
 
 
@@ -21,11 +27,34 @@ def test_curves_of_two_runs(tmp_path, run_script):
     assert picture.std() > 5
 
 
+def test_runs_of_one_name_are_all_drawn(tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed (requirements-extra.txt)")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_run(tmp_path / name / "run")
+    write_run(tmp_path / "other")
+    monkeypatch.chdir(tmp_path)
+    draw_curves([Path("a/run"), Path("b/run"), Path("other")], Path("curves.svg"))
+    texts = set(re.findall(r"<!-- (.*?) -->", Path("curves.svg").read_text()))
+    assert {"a/run hmean", "b/run hmean", "other hmean"} <= texts
+
+
+def test_measurements_of_one_name_in_a_table(tmp_path):
+    folders = [tmp_path / name for name in ("a/run", "b/run", "other")]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        (folder / "metrics.json").write_text(json.dumps(dict.fromkeys(COLUMNS, number)))
+    labels = [line.split()[0] for line in compare(folders).splitlines()[2:]]
+    assert labels == [str(folders[0]), str(folders[1]), "other"]
+
+
 def test_a_folder_that_is_no_run(tmp_path, refuses):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed (requirements-extra.txt)")
     refuses("tools.plot_curves", tmp_path, parts=["results.csv: No such file"])
     (tmp_path / "results.csv").write_text("a,b\n")
     refuses("tools.plot_curves", tmp_path, parts=["not a table of epochs"])
+    (tmp_path / "results.csv").write_text("a,b\n1,2\n")
+    refuses("tools.plot_curves", tmp_path, "--to", tmp_path / "a.png", parts=["results.csv: no column epoch"])
 
 
 def test_missing_package_says_what_to_install(tmp_path, run_script):

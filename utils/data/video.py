@@ -30,6 +30,11 @@ __all__ = ["Connection", "Source", "UnreadableVideo", "VideoFrame", "VideoReader
 DEFAULT_RATE = 25.0
 """Frames per second of a source that does not state its rate."""
 
+_CREDIBLE_RATE = 250.0
+"""Frames per second; a file that states more is measured: a WebM without a rate states its clock's 1000."""
+_MEASURED_FRAMES = 50
+_RATE_TOLERANCE = 0.05
+
 _MOST_MISSING = 250
 """A file ends after so many unreadable frames in a row."""
 _FIRST_PAUSE = 0.5
@@ -53,7 +58,8 @@ class VideoReader:
     max_pixels: a source with larger frames is refused. connection: how long a camera or stream is waited for. Raises
     `UnreadableVideo` if the source cannot be opened.
 
-    rate: frames per second. count: number of frames that the source states; None for a camera or a live stream, or if
+    rate: frames per second; of a file that states a high one, the mean of its first frames. count: number of frames
+    that the source states, or that follows from its duration and that mean; None for a camera or a live stream, or if
     it states none. reconnections: how often a lost source was opened again. lost: why a camera or stream ended before
     its end; None if it did not.
     """
@@ -62,6 +68,12 @@ class VideoReader:
         self.source, self.max_pixels, self.connection = source, max_pixels, connection
         self._capture = open_capture(source, connection.wait, max_pixels)
         rate, count = (self._capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
+        if isinstance(source, Path) and math.isfinite(rate) and rate > _CREDIBLE_RATE:
+            measured = _measured_rate(self._capture) or rate
+            self._capture.release()
+            self._capture = open_capture(source, connection.wait, max_pixels)
+            if abs(measured / rate - 1) > _RATE_TOLERANCE:
+                rate, count = measured, max(count * measured / rate, 1)
         self.rate = rate if math.isfinite(rate) and 0 < rate <= 1000 else DEFAULT_RATE
         known = not isinstance(source, int) and math.isfinite(count) and count > 0
         self.count = int(count) if known else None
@@ -151,3 +163,12 @@ class VideoReader:
 
     def __exit__(self, *_) -> None:
         self._capture.release()
+
+
+def _measured_rate(capture: cv2.VideoCapture) -> float | None:
+    """Frames per second by the times of the next frames, which are read; None if their times do not increase."""
+    times: list[float] = []
+    while len(times) < _MEASURED_FRAMES and capture.grab():
+        times.append(capture.get(cv2.CAP_PROP_POS_MSEC))
+    passed = times[-1] - times[0] if times else 0
+    return 1000 * (len(times) - 1) / passed if math.isfinite(passed) and passed > 0 else None

@@ -5,7 +5,6 @@ import os
 import re
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 
@@ -13,6 +12,9 @@ from utils.runtime.inputs import foreign_type, open_regular
 
 SCHEMES = "rtsp", "rtsps", "rtmp", "http", "https", "udp", "tcp", "srt"
 """Of addresses that are read as streams. OpenCV's build of FFmpeg decides which of them it opens."""
+
+_LAST_CAMERA = 2**31 - 1
+"""OpenCV takes no larger number."""
 
 Source = Path | int | str
 """A file, the number of a camera, or the address of a stream."""
@@ -52,8 +54,18 @@ def shown_source(source: Source) -> str:
     """The source as printed and written: an address without user name, password and query."""
     if not isinstance(source, str):
         return f"camera {source}" if isinstance(source, int) else str(source)
-    scheme, place, path, _, _ = urlsplit(source)
-    return urlunsplit((scheme, place.rpartition("@")[2], path, "", ""))
+    scheme, _, rest = source.partition("://")
+    place, path = re.findall(r"^([^/?#]*)([^?#]*)", rest)[0]
+    return f"{scheme.lower()}://{place.rpartition('@')[2]}{path}"
+
+
+def is_utf8(path: str | Path) -> bool:
+    """Whether a path or address is valid UTF-8. OpenCV's functions for videos crash on others."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def source_stem(source: Source) -> str:
@@ -69,10 +81,15 @@ def open_capture(source: Source, wait: float, max_pixels: int) -> cv2.VideoCaptu
     """The opened source. wait: as in `Connection`. Raises `UnreadableVideo`, also for frames beyond max_pixels."""
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # damage is counted, not logged
     os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", str(math.ceil(wait)))
+    if not isinstance(source, int) and not is_utf8(source):
+        raise UnreadableVideo(f"{shown_source(source)}: OpenCV cannot open a video whose path is not UTF-8; rename it")
     if isinstance(source, Path):
         _refuse_foreign(source)
-        capture, missing = cv2.VideoCapture(str(source)), "no picture and no video that OpenCV can read"
+        path = os.path.join(os.curdir, source)  # FFmpeg takes a name such as 12:30.mp4 for an address
+        capture, missing = cv2.VideoCapture(path), "no picture and no video that OpenCV can read"
     elif isinstance(source, int):
+        if source > _LAST_CAMERA:
+            raise UnreadableVideo(f"{shown_source(source)}: no camera has such a number; check it")
         capture, missing = cv2.VideoCapture(source), "not there, or in use by another program"
     else:
         limits = [

@@ -8,15 +8,33 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from utils.data.video_sources import is_utf8
 from utils.errors import UserError
 from utils.runtime.files import make_locked, temporary_prefix, umask
 
 _LONGEST_GAP = 60.0
 """Seconds without a frame that a written video shows as such; a longer gap is shortened."""
 
+_MOST_TICKS = 65_535
+"""MPEG-4 counts time in whole fractions of a second, at most so many."""
+
+_LEAST_RATE = 0.01
+"""Frames per second; a slower video repeats its frames."""
+
 _FRAMES_BETWEEN_CHECKS = 50
 _LEAST_ROOM = 1 << 16
 """Bytes; a disk with less room counts as full while a video is written."""
+
+
+class UnwritableVideo(UserError):
+    """A video that OpenCV cannot write, though the disk has room; the message names it and the reason."""
+
+
+def check_path(path: Path) -> None:
+    """Raise `UnwritableVideo` if OpenCV cannot write a video of this path, or in this folder, for its name."""
+    if not is_utf8(os.path.abspath(path)):
+        cure = "rename it, or give --no-pictures"
+        raise UnwritableVideo(f"{path}: OpenCV cannot write a video whose path is not UTF-8; {cure}")
 
 
 class VideoWriter:
@@ -27,10 +45,12 @@ class VideoWriter:
 
     At the end of the block the file is checked and gets its name, so that no unplayable file has it: OpenCV does not
     report a full disk.
+
+    rate: frames per second, as near to the given rate as the codec has it.
     """
 
     def __init__(self, path: Path, rate: float):
-        self.path, self.rate = path, rate
+        self.path, self.rate = path, writable_rate(rate)
         self._temporary = path  # another file from the first frame on
         self._lock: int | None = None
         self._writer: cv2.VideoWriter | None = None
@@ -42,8 +62,8 @@ class VideoWriter:
     def write(self, frame: np.ndarray, time_ms: float | None = None) -> None:
         """Append a frame, (H, W, 3) uint8 RGB; one of another size than the first is resized.
 
-        time_ms: its time; None: one frame after the one before. Raises `UserError` if the file cannot be opened for
-        writing, OSError if the disk is full.
+        time_ms: its time; None: one frame after the one before. Raises `UnwritableVideo` if the file cannot be opened
+        for writing, OSError if the disk is full.
         """
         if self._writer is None:
             self._open(frame.shape[1], frame.shape[0])
@@ -76,6 +96,7 @@ class VideoWriter:
                     raise full
 
     def _open(self, width: int, height: int) -> None:
+        check_path(self.path)
         try:
             handle, self._lock, name = make_locked(self.path.parent, temporary_prefix(self.path), ".mp4")
         except OSError as error:
@@ -84,12 +105,14 @@ class VideoWriter:
         os.close(handle)
         self._temporary = Path(name)
         code = cv2.VideoWriter.fourcc(*"mp4v")
-        self._writer = cv2.VideoWriter(str(self._temporary), code, self.rate, (width, height))
-        if not self._writer.isOpened():
+        writer = cv2.VideoWriter(str(self._temporary), code, self.rate, (width, height))
+        if not writer.isOpened():
+            full = _disk_full(self.path)
             self._remove()
             what = f"a video of {width}x{height} at {self.rate:g} frames a second"
             cure = "check the folder, or give --no-pictures"
-            raise _disk_full(self.path) or UserError(f"{self.path}: {what} could not be opened for writing; {cure}")
+            raise full or UnwritableVideo(f"{self.path}: {what} could not be opened for writing; {cure}")
+        self._writer = writer
 
     def __enter__(self) -> "VideoWriter":
         return self
@@ -125,6 +148,12 @@ class VideoWriter:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+
+def writable_rate(rate: float) -> float:
+    """The nearest rate that MPEG-4 has, in frames per second: with 3 decimals up to 65, 2 up to 655, 1 up to 6553."""
+    decimals = next((count for count in (3, 2, 1) if rate * 10**count <= _MOST_TICKS), 0)
+    return max(round(rate, decimals), _LEAST_RATE)
 
 
 def _disk_full(path: Path) -> OSError | None:

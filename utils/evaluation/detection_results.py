@@ -11,6 +11,7 @@ from utils.data.images import IMAGE_SUFFIXES
 from utils.data.problems import Problems
 from utils.data.video import VideoFrame
 from utils.data.video_sources import Source, shown_source, source_stem
+from utils.data.video_writer import check_path
 from utils.evaluation.result_files import write_results
 from utils.runtime.files import append_line, refuse_overlap, write_file
 from utils.runtime.results import ResultFolder
@@ -32,12 +33,12 @@ class Results:
         self._lines: Path | None = None
         if file_format == "jsonl":
             self._lines = self._pictures.claim("detections.jsonl")
-            write_file(self._lines, "")
 
     def name_sources(self, sources: list[Source]) -> None:
-        """Give all sources the names of their results. Raises `UserError` if a picture to write is a source itself.
+        """Give all sources the names of their results.
 
-        The files of a video's frames must not be those of pictures, which may be its frames, extracted.
+        Raises `UserError` if a picture to write is a source itself, or if videos cannot be written in the folder. The
+        files of a video's frames must not be those of pictures, which may be its frames, extracted.
         """
         pictures = [source for source in sources if is_picture(source)]
         videos: dict[Source, Path | str] = {}
@@ -55,6 +56,8 @@ class Results:
         self._names |= {source: of_videos[video] for source, video in videos.items()}
         written = [self.picture_of(source) for source in sources]
         refuse_overlap(written, [source for source in sources if isinstance(source, Path)], inside=False)
+        if videos and self.pictures:
+            check_path(self.folder)
         for named in (self._pictures, self._videos):
             named.save()
 
@@ -75,10 +78,12 @@ class Results:
     ) -> None:
         """Write the words of a picture, or of a video's frame.
 
-        frame: None for a picture. tracks: (K,) numbers of the words through the video, for detections.jsonl.
+        The first ones replace the detections.jsonl of an earlier run. frame: None for a picture. tracks: (K,) numbers
+        of the words through the video, for detections.jsonl.
         """
-        self.frames, self.words = self.frames + 1, self.words + len(quads)
         if self._lines:
+            if not self.frames:
+                write_file(self._lines, "")
             words = [
                 {"quad": [[round(x, 2), round(y, 2)] for x, y in quad], "score": round(score, 4)}
                 for quad, score in zip(quads.tolist(), scores.tolist(), strict=True)
@@ -92,6 +97,7 @@ class Results:
             end = "" if frame is None else f"_{frame.number:06}"
             path = self.folder / f"res_{self.name_of(source)}{end}.txt"
             write_results(path, quads, scores if self.file_format == "txt-scores" else None)
+        self.frames, self.words = self.frames + 1, self.words + len(quads)
 
 
 def is_picture(source: Source) -> TypeGuard[Path]:

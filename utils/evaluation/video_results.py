@@ -3,6 +3,7 @@
 import numpy as np
 
 from utils.data.video import VideoFrame, VideoReader, VideoWriter
+from utils.data.video_writer import UnwritableVideo
 from utils.evaluation.detection_results import Results
 from utils.evaluation.drawing import draw_quads, draw_tracks
 from utils.tracking.steady_words import SteadyVideo, SteadyWords
@@ -23,7 +24,9 @@ class VideoResults:
     def __init__(self, reader: VideoReader, output: Results, track: bool):
         self.readable = 0
         self._source, self._output = reader.source, output
-        self._writer = VideoWriter(output.picture_of(reader.source), reader.rate)
+        self._writer: VideoWriter | None = None
+        if output.pictures:
+            self._writer = VideoWriter(output.picture_of(reader.source), reader.rate)
         self._steady = SteadyVideo() if track else None
         self._image: np.ndarray | None = None
         self._words: Detections | SteadyWords = np.zeros((0, 4, 2)), np.zeros(0)
@@ -31,7 +34,8 @@ class VideoResults:
     def add(self, frame: VideoFrame, found: Detections | None) -> None:
         """The next frame. found: what was detected in it; None: nothing was detected from.
 
-        In place of an unreadable frame, the one before it is written. Raises OSError and `UserError`.
+        In place of an unreadable frame, the one before it is written. A video that cannot be written is a problem of
+        the output; its words are. Raises OSError and `UserError`.
         """
         if frame.image is not None:
             self.readable, self._image = self.readable + 1, frame.image
@@ -41,14 +45,19 @@ class VideoResults:
             elif found:
                 self._words = found
                 self._output.write(self._source, frame, *found)
-        if self._output.pictures and self._image is not None:
+        if self._writer and self._image is not None:
             draw = draw_tracks if self._steady else draw_quads
             quads, _, *tracks = self._words
-            self._writer.write(draw(self._image, quads, *tracks), frame.time_ms)
+            try:
+                self._writer.write(draw(self._image, quads, *tracks), frame.time_ms)
+            except UnwritableVideo as error:
+                self._output.problems.add("videos not written, their words are", str(error))
+                self._writer = None
 
     def __enter__(self) -> "VideoResults":
         return self
 
     def __exit__(self, *error) -> None:
         """Give the written video its name. Raises as `VideoWriter`."""
-        self._writer.__exit__(*error)
+        if self._writer:
+            self._writer.__exit__(*error)

@@ -1,5 +1,6 @@
 """The options of `export.py`."""
 
+from utils.data.augmentation import MOST_SIDE
 from utils.deploy.exporting import EXPORTERS, OPSET
 from utils.deploy.quantisation import FRAMES
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
@@ -20,7 +21,7 @@ def add_file_options(group) -> None:
     text = "format of the file (default: by the suffix of --output)"
     option(group, "--format", str, None, text, choices=list(EXPORTERS))
     text = "fixed size of the input, multiples of 32, one picture at a time (default: any size, any number of pictures)"
-    option(group, "--size H W", whole_number(32), None, text)
+    option(group, "--size H W", whole_number(32, MOST_SIDE), None, text)
     option(group, "--opset N", whole_number(18, 25), OPSET, "version of ONNX's operators")
     flag(group, "--no-rejector", "leave out the checkpoint's rejector; OpenCV runs no file with one")
     text = "short side that the file asks for (default: that of the checkpoint's validation, else 280)"

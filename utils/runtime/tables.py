@@ -1,6 +1,8 @@
 """Tables as aligned text."""
 
+from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 from utils.errors import printable
 
@@ -20,3 +22,9 @@ def format_table(rows: Sequence[Sequence[str]], words: int = 1) -> str:
         for row in rows
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def folder_labels(folders: Sequence[Path]) -> list[str]:
+    """What a table or chart calls each folder: its name, or the path as given where several have the name."""
+    counts = Counter(folder.name for folder in folders)
+    return [folder.name if folder.name and counts[folder.name] == 1 else str(folder) for folder in folders]
