@@ -88,7 +88,11 @@ def list_files(folder: Folder, matches: Callable[[Path], bool], *suffixes: str) 
 
 def first_files(folder: Folder, matches: Callable[[Path], bool], *suffixes: str) -> list[Path]:
     """All files with these suffixes, if one of the first 20 that are not empty matches; else none."""
-    files = folder.files(*suffixes)
+    return if_any_matches(folder.files(*suffixes), matches)
+
+
+def if_any_matches(files: list[Path], matches: Callable[[Path], bool]) -> list[Path]:
+    """The files, if one of the first 20 that are not empty matches; else none."""
     return files if any(map(matches, first_written(files))) else []
 
 

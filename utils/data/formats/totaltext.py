@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.data.formats.base import Finding, Format, Source, first_written
+from utils.data.formats.base import Finding, Format, Source, if_any_matches
 from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import Entry, Malformed, Shape, WordList, parse_numbers, shown, text_of
 from utils.data.formats.folder import Folder
@@ -29,8 +29,8 @@ _QUOTED = re.compile(r"""[uU]?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""")
 
 
 def find(folder: Folder) -> Finding | None:
-    files = [file for file in folder.files(".txt", ".mat") if _NAME.fullmatch(file.stem)]
-    files = files if any(map(_is_it, first_written(files))) else []
+    named = [file for file in folder.files(".txt", ".mat") if _NAME.fullmatch(file.stem)]
+    files = if_any_matches(named, _is_it)
     reason = "has words of Total-Text: x: [[...]], y: [[...]]"
     return Finding(_one_form(files), f"{folder.relative(files[0])} {reason}") if files else None
 

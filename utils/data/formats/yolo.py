@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from utils.data.formats.base import Finding, Format, Output, Source, first_written
+from utils.data.formats.base import Finding, Format, Output, Source, if_any_matches
 from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import Entry, Malformed, Shape, WordList, is_dont_care, parse_numbers, shown
 from utils.data.formats.folder import Folder
@@ -35,8 +35,8 @@ _NAMES = re.compile(
 
 
 def find(folder: Folder) -> Finding | None:
-    files = [file for file in folder.files(".txt") if "labels" in folder.relative(file).split("/")]
-    files = files if any(map(_is_label_file, first_written(files))) else []
+    labels = [file for file in folder.files(".txt") if "labels" in folder.relative(file).split("/")]
+    files = if_any_matches(labels, _is_label_file)
     reason = "has lines of a class and coordinates from 0 to 1, in a folder 'labels'"
     return Finding(files, f"{folder.relative(files[0])} {reason}") if files else None
 
