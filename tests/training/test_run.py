@@ -179,6 +179,22 @@ class TestContinue:
         continue_from(run, contents, tmp_path / "last.pt", {"lr": 0.001})
         assert run.learner.optimizer.param_groups[0]["lr"] == 0.001
 
+    @pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+    def test_given_values_replace_those_of_the_earlier_code(self, tmp_path, small_plan, schedule):
+        """Its files have no format; the rate in their optimizer is what the earlier run ended with."""
+        first = small_run(small_plan)
+        first.learner.optimizer.param_groups[0]["lr"] = 1e-5
+        contents = {"epoch": 3, "optimizer": first.learner.optimizer.state_dict()}
+        run = small_run(small_plan, schedule=schedule, lr=0.5, warmup_steps=2)
+        continue_from(run, contents, tmp_path / "earlier.pt", {"lr": 0.5, "weight_decay": 0.25})
+        (group,) = run.learner.optimizer.param_groups
+        assert (group["lr"], group["weight_decay"]) == ({"plateau": 0.5, "cosine": 0.25}[schedule], 0.25)
+        assert (run.progress.epoch, run.progress.best_score) == (3, -1)
+        run = small_run(small_plan, schedule=schedule, lr=0.5, warmup_steps=2)
+        continue_from(run, contents, tmp_path / "earlier.pt", {})
+        (group,) = run.learner.optimizer.param_groups
+        assert group["lr"] == {"plateau": 1e-5, "cosine": 0.25}[schedule]
+
 
 def test_problems_are_reported_once(tmp_path, small_plan, capsys):
     run, log = small_run(small_plan), EpochLog(tmp_path)

@@ -50,27 +50,27 @@ def continue_from(run: Run, contents: Mapping, path: Path, given: Mapping[str, f
 
     given: values of `lr`, `weight_decay` and `patience` that replace the checkpoint's.
     """
-    learner, progress = run.learner, run.progress
+    learner, earlier = run.learner, "format" not in contents
     restore_learner(run, contents, path)
-    if "format" not in contents:
+    if earlier:
         run.ranks.print(
             f"{path}: a checkpoint of the earlier code; the schedule and the best score, which are of another loss, "
             "are not restored"
         )
-    else:
-        if learner.schedule.kind == "cosine":
-            run.ranks.print("the cosine schedule restarts")
-            learner.schedule.reset_rate()
-        elif not learner.schedule.load_state_dict(contents.get("scheduler") or {}) and "scheduler" in contents:
-            restart_schedule(run, path)
-        if "lr" in given:
-            learner.schedule.reset_rate()
-        if "weight_decay" in given:
-            learner.optimizer.param_groups[0]["weight_decay"] = given["weight_decay"]
-        if "patience" in given:
-            learner.schedule.set_patience(int(given["patience"]))
+    if learner.schedule.kind == "cosine":
+        run.ranks.print("the cosine schedule restarts")
+        learner.schedule.reset_rate()
+    elif not (earlier or learner.schedule.load_state_dict(contents.get("scheduler") or {})) and "scheduler" in contents:
+        restart_schedule(run, path)
+    if "lr" in given:
+        learner.schedule.reset_rate()
+    if "weight_decay" in given:
+        learner.optimizer.param_groups[0]["weight_decay"] = given["weight_decay"]
+    if "patience" in given:
+        learner.schedule.set_patience(int(given["patience"]))
+    if not earlier:
         restore_scores(run, contents)
-    run.last_epoch += progress.epoch
+    run.last_epoch += run.progress.epoch
 
 
 def restore_learner(run: Run, contents: Mapping, path: Path) -> None:
