@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -18,6 +19,7 @@ from utils.checkpoint import load_model, restore_optimizer, save_checkpoint
 from utils.errors import UserError
 from utils.network.channels import ORIGINAL_PLAN, uniform_plan
 from utils.network.cost import PlanCosts, count_macs, count_parameters, measure_cost, peak_memory
+from utils.pruning import gradual
 from utils.pruning.optimizer_state import select_optimizer
 from utils.pruning.selection import Rules, choose_share
 
@@ -146,6 +148,22 @@ def test_steps_fine_tune_in_between(small_checkpoint, view, rendered, tmp_path, 
     run_script(*line, "--steps", 2, "--", *training)
     assert load_model(tmp_path / "step1" / "last.pt")[0].plan["encoder3"] == 8
     assert plan_in(tmp_path)["encoder3"] == 4
+
+
+def test_a_stop_between_the_steps_ends_the_fine_tuning(tmp_path, monkeypatch):
+    """A signal to prune.py alone, as `kill` and `timeout` send it: no training may be left behind."""
+    training = tmp_path / "training.py"
+    training.write_text(
+        "import os, signal, sys, time\n"
+        "signal.signal(signal.SIGTERM, lambda *_: sys.exit(75))\n"
+        "os.kill(os.getppid(), signal.SIGTERM)\n"
+        "time.sleep(60)\n"
+    )
+    monkeypatch.setattr(gradual, "_SCRIPT", training)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(UserError, match="exit code 75"):
+        gradual.fine_tune(tmp_path / "pruned.pt", [], tmp_path)
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def adam_after_steps(model, groups, steps=2) -> torch.optim.Adam:
