@@ -292,6 +292,8 @@ def test_a_closed_pipe_ends_the_script_without_a_traceback():
         (["--steps", 2], ["--steps", "--"]),
         (["--", "--epoch", 1], ["--steps"]),
         (["--steps", 2, "--", "--train-folder-sample", "x", "--prune"], ["--prune"]),
+        (["--steps", 2, "--", "--train-folder-sample", "x", "--auto-resume"], ["drop --auto-resume", "fine-tunes"]),
+        (["--steps", 2, "--", "--train-folder-sample", "x", "--rejector", "--val"], ["drop --rejector"]),
         (["--steps", 2, "--", "--epoch", 0], ["--epoch"]),
         (["--val-short-side", 96], ["--val-short-side", "--test-folder-sample"]),
         (["--seed", 1], ["--seed", "random"]),

@@ -156,6 +156,9 @@ def _check_training_line(parser: Parser, args: argparse.Namespace, line: list[st
     for name in ("pretrain-model", "save-dir", "prune", "continue-training", "resume", "width", "plan"):
         if any(word.split("=")[0] == f"--{name}" for word in line):
             parser.error(f"training options after --: drop --{name}; prune.py sets the checkpoint and the folder")
+    for name in ("auto-resume", "rejector"):
+        if f"--{name}" in line:
+            parser.error(f"training options after --: drop --{name}; each step fine-tunes what it has pruned")
     for step in range(1, args.steps):
         folder = step_folder(args.save_dir, step)
         teacher = parse_training_line([*line, "--save-dir", str(folder)]).options.teacher
