@@ -97,6 +97,14 @@ def test_scale_is_a_factor_on_the_short_side():
     assert transform.shrinkage(640, 640) == 1
 
 
+def test_a_frame_of_less_than_a_pixel_is_one_of_a_pixel():
+    image = np.full((40, 60, 3), 9, np.uint8)
+    for options in ({"stretch": (0.1, 0.1)}, {"scale": (0.05, 0.05)}, {"stretch": (0.1, 0.1), "scale": (0.05, 0.05)}):
+        picture, matrix, _ = TrainTransform(1, crop=68, rotation=0, **options)(image, np.random.default_rng(0))
+        assert picture.shape == (68, 68, 3)
+        assert (np.diag(matrix[:, :2]) > 0).all()
+
+
 def test_crops_around_words():
     word = np.array([[[900.0, 40], [940, 40], [940, 60], [900, 60]]])
     for share, low, high in ((0, 0.0, 0.15), (0.5, 0.4, 0.65), (1, 1.0, 1.0)):
