@@ -88,6 +88,14 @@ class TestOptions:
         with pytest.raises(UserError, match=r"--lr 0\.1, this line 0\.5"):
             resumed_options(line, saved | {"lr": 0.1})
 
+    def test_auto_resume_does_not_continue_its_own_checkpoint(self, capsys):
+        """A complete run in the folder would end it with code 0 and nothing trained, at every start."""
+        line = [*LINE, "--auto-resume", "--continue-training", "--pretrain-model"]
+        assert parse_args([*line, "before/last.pt"]).options.auto_resume
+        with pytest.raises(SystemExit, match="2"):
+            parse_args([*line, "before/../out/last.pt"])
+        assert "give another --save-dir" in capsys.readouterr().err
+
 
 class TestNames:
     def test_columns_follow_from_the_terms(self):

@@ -214,6 +214,10 @@ def check_network(parser: Parser, line: CommandLine) -> None:
             parser.error(f"{weights} fits the original's widths only; drop {option_name(name)}")
     if len(widths) == 2:
         parser.error("--width and --plan both set the network's widths; drop one")
+    last = last_checkpoint(options).resolve()
+    if options.auto_resume and options.pretrain_model and Path(options.pretrain_model).resolve() == last:
+        name = f"--pretrain-model {options.pretrain_model}"
+        parser.error(f"{name}: --auto-resume resumes this run itself; to continue it, give another --save-dir")
 
 
 def check_effects(parser: Parser, line: CommandLine) -> None:
