@@ -31,13 +31,7 @@ from utils.labelling.drafts import SURE, make_drafts, read_record, write_record
 from utils.labelling.frames import FOLDER_EVERY, VIDEO_EVERY, Chooser, iterate_frames, picture_names
 from utils.labelling.propagation import propagate
 from utils.labelling.unmatched import add_unmatched
-from utils.labelling.writing import (
-    DRAFT_FORMATS,
-    DraftFolder,
-    one_file_an_image,
-    read_drafted,
-    replace_annotations,
-)
+from utils.labelling.writing import DRAFT_FORMATS, DraftFolder, read_drafted, replace_annotations
 from utils.options.machine import add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options, read_options
@@ -103,6 +97,7 @@ def draft(args: argparse.Namespace, problems: Problems) -> None:
 def carry_over(args: argparse.Namespace, problems: Problems) -> None:
     """Carry the words of a corrected frame over to the frames after it."""
     source, file_format, drafts = read_record(args.out)
+    replace_annotations(args.out, file_format, [], drafts)  # refuses before the video is read
     entries = read_drafted(args.out, file_format, drafts, problems)
     frames = tqdm(iterate_frames(args.source, read_options(args), problems), desc="frames", leave=False, disable=None)
     changed = {each.name: each for each in propagate(drafts, entries, args.propagate, frames)}
@@ -111,9 +106,7 @@ def carry_over(args: argparse.Namespace, problems: Problems) -> None:
             f"{printable(args.out)}: no frame to carry words over to: the next one has been corrected, or there is none"
         )
         return
-    entries |= {name: each.entry() for name, each in changed.items()}
-    written = changed if one_file_an_image(file_format) else entries
-    replace_annotations(args.out, file_format, [entries[name] for name in written], drafts)
+    replace_annotations(args.out, file_format, [each.entry() for each in changed.values()], drafts)
     write_record(args.out, source, file_format, [changed.get(each.name, each) for each in drafts])
     numbers = [each.number for each in changed.values()]
     to = f"{len(numbers)} frames, {numbers[0]} to {numbers[-1]}"

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from pathlib import Path
+from xml.etree.ElementTree import Element, canonicalize, tostring
 
 import cv2
 import numpy as np
@@ -17,6 +18,7 @@ from utils.data.annotations import DONT_CARE
 from utils.data.formats.entries import Entry
 from utils.data.formats.folder import Folder
 from utils.data.formats.registry import iterate_entries, recognise
+from utils.data.formats.xml_files import read_xml
 from utils.data.image_types import DEFAULT_READING
 from utils.data.images import read_image, write_image
 from utils.data.problems import Problems
@@ -186,6 +188,74 @@ class TestPropagation:
         run(clip.path, "--out", folder, "--propagate", 10)
         assert "no frame to carry words over to" in capsys.readouterr().out
 
+    def test_lines_of_other_images_stay_as_they_are(self, tmp_path, walk):
+        """PPOCRLabel's file with a corrected frame, a picture of the user's own, and a broken line."""
+        label = walk("ppocrlabel") / "train" / "Label.txt"
+        write_picture(label.parent / "more" / "walk_2.png")
+        first, second, third = label.read_text().splitlines()
+        own = 'train/more/walk_2.png\t[{"transcription": "MINE",  "points": [[1,2],[9,2],[9,8]], "key_cls": "sign"}]'
+        typed, broken = first.replace('"word"', '"TYPED", "key_cls": "name"'), "train/lost.png\t[{"
+        third = third.replace("train/", "").replace('"word"', '"字"')
+        label.write_bytes("\r\n".join(["\ufeff" + own, broken, typed, second, third, ""]).encode())
+        run(walk.source, "--out", walk.out, "--propagate", 0)
+        lines = label.read_bytes().decode().split("\r\n")
+        assert [lines[place] for place in (0, 1, 2, 4, 5)] == ["\ufeff" + own, broken, typed, third, ""]
+        path, _, words = lines[3].partition("\t")
+        assert path == "train/walk_2.png"
+        assert [word["transcription"] for word in json.loads(words)] == ["TYPED"]
+
+    def test_other_elements_of_an_xml_file_stay(self, tmp_path, walk):
+        """CVAT's file as the user exported it: in another place, with tags, attributes and a shape that is no word."""
+        walk("cvat")
+        written = walk.out / "train" / "annotations.xml"
+        document = written.read_text().replace(">word<", ">TYPED<", 1)
+        start, second, third = [f"<image{part}" for part in document.split("<image")][1:]
+        tag, line = '<tag label="blurred" source="manual" />', '<polyline label="edge" points="1,2;3,4" />'
+        own = f'<image id="9" name="b.png" width="96" height="64" subset="train"><!-- mine -->{line}</image>'
+        second = second.replace("</image>", f"{tag}</image>")
+        third = third.replace("</image>", f"{line}</image>")
+        write_picture(walk.out / "b.png")
+        written.unlink()
+        file = walk.out / "annotations.xml"
+        file.write_text(document.split("<image")[0] + own + start + second + third)
+        before = file.read_text()
+        run(walk.source, "--out", walk.out, "--propagate", 0)
+        assert not written.exists()
+        images = {image.get("name"): image for image in read_xml(file, comments=True).iter("image")}
+        assert list(images) == ["b.png", "walk_1.png", "walk_2.png", "walk_3.png"]
+        file.write_text(before)
+        for image in read_xml(file, comments=True).iter("image"):
+            kept = image.get("name") != "walk_2.png"
+            assert (canonical(images[image.get("name")]) == canonical(image)) == kept
+        assert {element.tag for element in images["walk_2.png"]} == {"polygon", "tag"}
+        assert [found.text for found in images["walk_2.png"].iter("attribute")] == ["TYPED"]
+
+    def test_files_that_cannot_be_changed_are_refused(self, walk, refuses):
+        """Before the video is read: it does not exist."""
+        line = ("-m", "tools.prelabel", "none.mp4", "--out", walk.out, "--propagate", 0)
+        label = walk("ppocrlabel") / "train" / "Label.txt"
+        label.write_bytes(label.read_bytes().replace(b"word", "字体".encode("gbk")))
+        before = label.read_bytes()
+        refuses(*line, parts=[f"{label}: no words", "not UTF-8; save it as UTF-8"])
+        assert label.read_bytes() == before
+        shutil.rmtree(walk.out)
+        file = walk("cvat") / "train" / "annotations.xml"
+        file.write_text(file.read_text().replace("</annotations>", "<track id='0' label='text' /></annotations>"))
+        refuses(*line, parts=[f"{file}: no words", "export it as 'CVAT for images 1.1'"])
+
+    @pytest.mark.parametrize("file_format", ["labelme", "txt"])
+    def test_a_frame_with_what_is_no_word_has_been_changed(self, walk, file_format, capsys):
+        """A circle, a line that was cut: it is left out of the words, and it is the user's."""
+        walk(file_format)
+        (file,) = [path for path in walk.out.rglob("walk_2.*") if path.suffix in (".json", ".txt")]
+        circle = '{"label": "x", "points": [[1, 2], [3, 4]], "shape_type": "circle"}'
+        text = file.read_text()
+        text = text.replace('"shapes": [', f'"shapes": [{circle},') if file_format == "labelme" else f"{text}1,2,3\n"
+        file.write_text(text)
+        run(walk.source, "--out", walk.out, "--propagate", 0)
+        assert "no frame to carry words over to" in capsys.readouterr().out
+        assert file.read_text() == text
+
     def test_texts_that_were_typed_stay(self, clip, tmp_path):
         folder = tmp_path / "out"
         drafts = draft(clip, folder)
@@ -207,6 +277,39 @@ class TestPropagation:
         with pytest.raises(UserError, match="new or an empty folder"):
             DraftFolder(tmp_path / "out", "txt")
         assert drafts
+
+
+def canonical(image: Element) -> str:
+    return canonicalize(tostring(image), strip_text=True, with_comments=True)
+
+
+class Walk:
+    """Three pictures of one scene, and their drafts: one word, 4 pixels to the right of where it was before."""
+
+    def __init__(self, folder: Path):
+        self.source, self.out = folder / "pictures", folder / "out"
+        self.source.mkdir()
+        scene = cv2.resize(np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8), (240, 160))
+        for number in (1, 2, 3):
+            write_image(self.source / f"walk_{number}.png", np.roll(scene, 4 * number, 1))
+
+    def __call__(self, file_format: str) -> Path:
+        """Draft the pictures; the folder."""
+        left = iter((84, 88, 92))
+
+        def detect(image):
+            x = next(left)
+            return np.array([[[x, 60], [x + 60, 60], [x + 60, 90], [x, 90]]], np.float32), np.array([0.9], np.float32)
+
+        output = DraftFolder(self.out, file_format)
+        frames = iterate_frames(self.source, DEFAULT_READING, Problems())
+        output.write(self.source, make_drafts(frames, Chooser(1), detect, keep=output.keep), Problems())
+        return self.out
+
+
+@pytest.fixture
+def walk(tmp_path) -> Walk:
+    return Walk(tmp_path)
 
 
 def current_or_empty(folder: Path, drafts) -> dict[str, Entry]:

@@ -79,7 +79,7 @@ def propagate(
 
 def is_changed(draft: DraftFrame, entry: Entry) -> bool:
     """Whether the user has changed a frame's words since they were written."""
-    if len(draft.words) != len(entry.quads):
+    if len(draft.words) != len(entry.quads) or entry.left_out:
         return True
     moved = np.abs(quads_of(draft.words) - entry.quads).max(initial=0) > _SAME
     marks = [word.ignored for word in draft.words] != entry.ignored.tolist()

@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
-from utils.data.formats.base import Output
+from utils.data.formats.base import Output, Source
 from utils.data.formats.entries import Entry, Malformed
 from utils.data.formats.folder import Folder
 from utils.data.formats.registry import FORMATS, iterate_entries, recognise
@@ -15,7 +15,7 @@ from utils.data.problems import Problems
 from utils.errors import UserError
 from utils.labelling.drafts import DraftFrame, as_written, write_record
 from utils.labelling.frames import SourceFrame
-from utils.runtime.files import copy_file
+from utils.runtime.files import copy_file, write_file
 
 DRAFT_FORMATS = "labelme", "ppocrlabel", "cvat", "txt"
 
@@ -72,13 +72,21 @@ class DraftFolder:
 def read_drafted(root: Path, file_format: str, drafts: Sequence[DraftFrame], problems: Problems) -> dict[str, Entry]:
     """The annotations of a drafted folder, as they are now, by the names of its frames. Raises `UserError`."""
     folder = Folder(root)
-    names = {draft.name for draft in drafts}
+    names = {image: name for name, image in _pictures(folder, [draft.name for draft in drafts]).items()}
     entries = {}
     for entry in iterate_entries(folder, recognise(folder, file_format), problems):
-        name = next((name for name in _ends(entry.name) if name in names), None)
-        if name:
+        if name := names.get(entry.name):
             entries[name] = entry._replace(name=name, part="train")
     return entries
+
+
+def _pictures(folder: Folder, names: Iterable[str]) -> dict[str, str]:
+    """Name of a frame -> its picture in the folder: of several that end in this name, the one in the fewest folders."""
+    known, found = set(names), {}
+    for image in sorted(folder.images, key=lambda image: image.count("/")):
+        if name := next((name for name in _ends(image) if name in known), None):
+            found.setdefault(name, image)
+    return found
 
 
 def _ends(name: str) -> list[str]:
@@ -88,10 +96,36 @@ def _ends(name: str) -> list[str]:
 
 
 def replace_annotations(root: Path, file_format: str, entries: Iterable[Entry], drafts: Sequence[DraftFrame]) -> None:
-    """Replace the annotation files of these entries, each atomically; the pictures stay where they are.
+    """Replace the words of these entries, each file atomically. The pictures and all other words stay as they are.
 
-    entries: of a format with one file for all images, all of them.
+    Raises `UserError`, also without entries, for a file of many images that cannot be changed; nothing is written then.
     """
+    if one_file_an_image(file_format):
+        _replace_files(root, file_format, entries, drafts)
+    else:
+        _replace_in_lists(root, file_format, entries)
+
+
+def _replace_in_lists(root: Path, file_format: str, entries: Iterable[Entry]) -> None:
+    """In the files from which they are read."""
+    replace, folder = FORMATS[file_format].replace, Folder(root)
+    assert replace
+    changed = {entry.name: entry for entry in entries}
+    pending = {image: changed[name] for name, image in _pictures(folder, changed).items()}
+    contents = {}
+    for file in recognise(folder, file_format).files:
+        count = len(pending)
+        try:
+            data = replace(Source(folder, file, Problems()), pending)
+        except Malformed as error:
+            raise UserError(f"{file}: no words can be carried over: {error}") from None
+        if len(pending) < count:
+            contents[file] = data
+    for file, data in contents.items():
+        write_file(file, data)
+
+
+def _replace_files(root: Path, file_format: str, entries: Iterable[Entry], drafts: Sequence[DraftFrame]) -> None:
     sizes = {draft.name: draft.size for draft in drafts}
     with tempfile.TemporaryDirectory(dir=root, prefix=".annotations") as place:
         temporary = Path(place)

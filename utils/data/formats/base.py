@@ -65,6 +65,9 @@ class Format:
     """Raises `Malformed` for a file that cannot be read at all."""
     write: Callable[[Output, Iterator[Entry]], int] | None = None
     """Returns the number of images written."""
+    replace: Callable[[Source, dict[str, Entry]], bytes] | None = None
+    """Of a format with one file for many images: the file's contents with these images' words replaced, and the rest as
+    it is. Those that are found are removed from the dictionary (by path of the image). Raises `Malformed`."""
     one_file_an_image: bool = False
     """Whether an image without annotation file was forgotten; else the one file lists the images."""
     unlisted_are_empty: bool = False

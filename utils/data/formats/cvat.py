@@ -31,6 +31,7 @@ from utils.data.formats.names import part_of_word
 from utils.data.formats.shapes import rotated_box
 from utils.data.formats.txt import shortest
 from utils.data.formats.xml_files import read_xml, root_of
+from utils.data.problems import Problems
 from utils.runtime.files import write_file
 
 TEXT_ATTRIBUTES = "text", "transcription", "transcript", "utf8_string", "word", "value", "ocr"
@@ -111,16 +112,10 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
         height, width = output.size_of(entry.name)
         size = {"width": str(width), "height": str(height)}
         image = SubElement(document, "image", {"id": str(count), "name": entry.name, **size})
-        texts = dont_care_texts(entry, output.problems)
-        for quad, ignored, text in zip(entry.quads, entry.ignored, texts, strict=True):
-            points = ";".join(f"{shortest(x)},{shortest(y)}" for x, y in quad)
-            shape = {"label": "ignore" if ignored else "text", "source": "manual", "occluded": "0", "points": points}
-            polygon = SubElement(image, "polygon", {**shape, "z_order": "0"})
-            SubElement(polygon, "attribute", {"name": "text"}).text = _xml_text(text, entry.name, output)
+        _add_words(image, entry, output.problems)
         count += 1
     folder.mkdir(parents=True, exist_ok=True)
-    indent(document)
-    write_file(Path(folder, "annotations.xml"), tostring(document, "utf-8", xml_declaration=True))
+    write_file(Path(folder, "annotations.xml"), _serialised(document))
     return count
 
 
@@ -134,12 +129,40 @@ def _declare(labels: Element, name: str) -> None:
     SubElement(attribute, "values")
 
 
-def _xml_text(text: str, name: str, output: Output) -> str:
+def _add_words(image: Element, entry: Entry, problems: Problems) -> None:
+    """Add a polygon a word."""
+    texts = dont_care_texts(entry, problems)
+    for quad, ignored, text in zip(entry.quads, entry.ignored, texts, strict=True):
+        points = ";".join(f"{shortest(x)},{shortest(y)}" for x, y in quad)
+        shape = {"label": "ignore" if ignored else "text", "source": "manual", "occluded": "0", "points": points}
+        polygon = SubElement(image, "polygon", {**shape, "z_order": "0"})
+        SubElement(polygon, "attribute", {"name": "text"}).text = _xml_text(text, entry.name, problems)
+
+
+def replace(source: Source, entries: dict[str, Entry]) -> bytes:
+    """The document with other boxes and polygons in these images, and its other elements. See `Format.replace`."""
+    document = read_xml(source.file, comments=True)
+    if document.find("track") is not None:
+        raise Malformed("it has tracks, which cannot be changed in one frame; export it as 'CVAT for images 1.1'")
+    for image in document.iter("image"):
+        if entry := entries.pop(source.image(image.get("name")) or "", None):
+            for shape in [element for element in image if element.tag in SHAPES]:
+                image.remove(shape)
+            _add_words(image, entry, source.problems)
+    return _serialised(document)
+
+
+def _serialised(document: Element) -> bytes:
+    indent(document)
+    return tostring(document, "utf-8", xml_declaration=True)
+
+
+def _xml_text(text: str, name: str, problems: Problems) -> str:
     """The text without the control characters that XML cannot have; counted."""
     kept = "".join(letter for letter in text if (letter >= " " and letter not in "\ufffe\uffff") or letter == "\t")
     if kept != text:
-        output.problems.add("texts with control characters, which XML cannot have: removed", f"{name}: {text!r}")
+        problems.add("texts with control characters, which XML cannot have: removed", f"{name}: {text!r}")
     return kept
 
 
-FORMAT = Format("cvat", "CVAT XML 1.1, for images and for video", find, read, write)
+FORMAT = Format("cvat", "CVAT XML 1.1, for images and for video", find, read, write, replace)

@@ -38,10 +38,15 @@ class Entry(NamedTuple):
     """M transcriptions, "" where the format has none."""
     part: str | None = None
     """"train" or "test" where the file says so."""
-    broken: bool = False
-    """Whether the file has words of the image, but none that can be read."""
+    left_out: int = 0
+    """Words of the image that cannot be read."""
     scores: list[float | None] | None = None
     """Of draft annotations, by a detector; readers leave them out."""
+
+    @property
+    def broken(self) -> bool:
+        """Whether the file has words of the image, but none that can be read."""
+        return bool(self.left_out) and not len(self.quads)
 
 
 class Shape(NamedTuple):
@@ -64,7 +69,7 @@ class WordList:
         self._quads: list[np.ndarray] = []
         self._ignored: list[bool] = []
         self._texts: list[str] = []
-        self._malformed = 0
+        self._left_out = 0
 
     def add(self, shape: Shape) -> None:
         """A shape of four corners stays as it is; another polygon becomes the smallest rectangle around it."""
@@ -83,8 +88,11 @@ class WordList:
         self._texts.append(shape.text)
 
     def malformed(self, message: str) -> None:
-        self._malformed += 1
-        self.problems.add(_MALFORMED, f"{self.place}: {message}")
+        self.leave_out(_MALFORMED, f"{self.place}: {message}")
+
+    def leave_out(self, kind: str, example: str) -> None:
+        self._left_out += 1
+        self.problems.add(kind, example)
 
     @contextlib.contextmanager
     def entry_of(self, what: object) -> Iterator[None]:
@@ -96,8 +104,7 @@ class WordList:
 
     def entry(self, name: str, part: str | None = None) -> Entry:
         quads = np.array(self._quads, np.float64).reshape(-1, 4, 2)
-        broken = bool(self._malformed) and not len(quads)
-        return Entry(name, quads, np.array(self._ignored, bool), list(self._texts), part, broken)
+        return Entry(name, quads, np.array(self._ignored, bool), list(self._texts), part, self._left_out)
 
 
 def _first_bad(points: np.ndarray) -> str:

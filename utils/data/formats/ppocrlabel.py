@@ -4,9 +4,11 @@ A line an image. `difficult: true` marks a don't-care, as do the texts `###` and
 these out of its loss). PPOCRLabel writes `Label.txt` beside the images with paths that start with the folder's name.
 """
 
+import codecs
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from utils.data.formats.base import Finding, Format, Output, Source, list_files
 from utils.data.formats.encoding import decode_text
@@ -23,6 +25,7 @@ from utils.data.formats.entries import (
 )
 from utils.data.formats.folder import Folder
 from utils.data.formats.json_files import head_of, parse_json
+from utils.data.problems import Problems
 from utils.runtime.files import write_file
 
 _DONT_CARE_TEXTS = DONT_CARE, "*"
@@ -39,16 +42,35 @@ def _is_label_file(file: Path) -> bool:
     return bool(name and tab and words.lstrip().startswith(b"["))
 
 
+class _Line(NamedTuple):
+    """A line that can be read."""
+
+    number: int
+    """From 0."""
+    image: str
+    """Path of its image in the folder."""
+    items: list
+
+
 def read(source: Source) -> Iterator[Entry]:
+    for line in _lines(source, decode_text(_data_of(source), str(source.file), source.problems)):
+        yield _entry(line.image, line.items, WordList(f"{source.file}:{line.number + 1}", source.problems))
+
+
+def _data_of(source: Source) -> bytes:
     try:
-        content = decode_text(source.file.read_bytes(), str(source.file), source.problems)
+        return source.file.read_bytes()
     except OSError as error:
         raise Malformed(f"cannot be read ({error.strerror})") from None
-    for number, line in enumerate(content.split("\n"), 1):
+
+
+def _lines(source: Source, content: str) -> Iterator[_Line]:
+    """The lines whose image is there; malformed ones are counted."""
+    for number, line in enumerate(content.split("\n")):
         path, tab, document = line.strip("\r").partition("\t")
         if not line.strip():
             continue
-        place = f"{source.file}:{number}"
+        place = f"{source.file}:{number + 1}"
         try:
             items = parse_json(document) if tab else None
             if not isinstance(items, list):
@@ -57,7 +79,7 @@ def read(source: Source) -> Iterator[Entry]:
             source.problems.add("images with malformed annotation, left out", f"{place}: {error}")
             continue
         if name := source.image(path):
-            yield _entry(name, items, WordList(place, source.problems))
+            yield _Line(number, name, items)
 
 
 def _entry(name: str, items: list, words: WordList) -> Entry:
@@ -76,15 +98,36 @@ def write(output: Output, entries: Iterator[Entry]) -> int:
     folder, lines = output.root / output.part, []
     for entry in entries:
         output.place_image(entry.name, folder / entry.name)
-        texts = dont_care_texts(entry, output.problems, _DONT_CARE_TEXTS)
-        words = [
-            {"transcription": text, "points": quad.tolist(), "difficult": bool(ignored)}
-            for quad, ignored, text in zip(entry.quads, entry.ignored, texts, strict=True)
-        ]
-        lines.append(f"{output.part}/{entry.name}\t{json.dumps(words, ensure_ascii=False)}\n")
+        lines.append(f"{output.part}/{entry.name}\t{_document(entry, output.problems)}\n")
     folder.mkdir(parents=True, exist_ok=True)
     write_file(folder / "Label.txt", "".join(lines).encode())
     return len(lines)
 
 
-FORMAT = Format("ppocrlabel", "Label.txt of PPOCRLabel, label files of PaddleOCR", find, read, write)
+def _document(entry: Entry, problems: Problems) -> str:
+    """The words as JSON, on one line."""
+    texts = dont_care_texts(entry, problems, _DONT_CARE_TEXTS)
+    words = [
+        {"transcription": text, "points": quad.tolist(), "difficult": bool(ignored)}
+        for quad, ignored, text in zip(entry.quads, entry.ignored, texts, strict=True)
+    ]
+    return json.dumps(words, ensure_ascii=False)
+
+
+def replace(source: Source, entries: dict[str, Entry]) -> bytes:
+    """The file with other words on these images' lines; every other byte as it is. See `Format.replace`."""
+    data = _data_of(source)
+    content = decode_text(data, str(source.file), Problems())
+    mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
+    if mark + content.encode() != data:
+        raise Malformed("it is not UTF-8; save it as UTF-8")
+    lines = content.split("\n")
+    for line in _lines(source, content):
+        if entry := entries.pop(line.image, None):
+            path, _, document = lines[line.number].partition("\t")
+            end = "\r" if document.endswith("\r") else ""
+            lines[line.number] = f"{path}\t{_document(entry, source.problems)}{end}"
+    return mark + "\n".join(lines).encode()
+
+
+FORMAT = Format("ppocrlabel", "Label.txt of PPOCRLabel, label files of PaddleOCR", find, read, write, replace)

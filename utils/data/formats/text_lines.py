@@ -184,5 +184,5 @@ def add_lines(lines: Iterable[tuple[int, str]], words: WordList) -> str:
         try:
             words.add(parse_line(line, form))
         except Malformed as error:
-            words.problems.add("malformed lines, left out", f"{words.place}:{number}: {error}")
+            words.leave_out("malformed lines, left out", f"{words.place}:{number}: {error}")
     return form

@@ -10,15 +10,15 @@ from utils.data.formats.entries import Malformed
 _MAX_DEPTH = 64
 
 
-def read_xml(path: Path) -> Element:
-    """The root element. Raises `Malformed`.
+def read_xml(path: Path, comments: bool = False) -> Element:
+    """The root element, without comments unless asked for. Raises `Malformed`.
 
     A document type (`<!DOCTYPE`) can define entities that expand to gigabytes or name other files; no annotation
     tool writes one.
     """
     try:
         with open(path, "rb") as file:
-            return _parse(file.read())
+            return _parse(file.read(), comments)
     except OSError as error:
         raise Malformed(f"cannot be read ({error.strerror})") from None
 
@@ -42,8 +42,8 @@ def root_of(head: bytes) -> str:
     return found[0] if found else ""
 
 
-def _parse(data: bytes) -> Element:
-    builder, depth = TreeBuilder(), 0
+def _parse(data: bytes, comments: bool) -> Element:
+    builder, depth = TreeBuilder(insert_comments=comments), 0
     parser = expat.ParserCreate()
     parser.buffer_text = True
 
@@ -60,6 +60,7 @@ def _parse(data: bytes) -> Element:
         builder.end(name)
 
     parser.StartElementHandler, parser.EndElementHandler, parser.CharacterDataHandler = start, end, builder.data
+    parser.CommentHandler = builder.comment
     parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = _refuse
     try:
         parser.Parse(data, True)
