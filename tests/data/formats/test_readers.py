@@ -223,6 +223,8 @@ def test_an_image_gets_no_words_of_another_folders_image(tmp_path):
         ("train_1/1.jpg", "train_2/1.txt", False),
         ("1.jpg", "notes/1.txt", True),
         ("pics/1.jpg", "1.txt", True),
+        ("walk/c/1.jpg", "walk/1.txt", True),
+        ("walk/b/c/1.jpg", "walk/b/1.txt", False),
     ],
 )
 def test_folders_of_an_image_and_its_annotation(tmp_path, image, file, found):

@@ -103,25 +103,25 @@ class Folder:
         return found
 
     @cached_property
-    def _image_folders(self) -> dict[tuple[str, ...], bool]:
-        """The folders with images in them or in their sub-folders; whether in them."""
-        direct = {_folders(name) for name in self.images}
-        every = {folders[:count] for folders in direct for count in range(len(folders) + 1)}
-        return {folders: folders in direct for folders in every}
+    def _image_folders(self) -> set[tuple[str, ...]]:
+        """The folders of images and those above them; ("a", "") if there are images directly in a."""
+        direct = {(*_folders(name), "") for name in self.images}
+        return {folders[:count] for folders in direct for count in range(1, len(folders) + 1)}
 
     def _belongs(self, name: str, file: str) -> bool:
-        """Whether an image may be the one of an annotation file of its stem, by their folders."""
+        """Whether an image may be the one of an annotation file of its stem, by their folders.
+
+        Without the ones of a layout, these are the same; or they differ in one, and the file's holds no images.
+        """
         ours, theirs = _folders(name), _folders(file)
         if apart(ours, theirs):
             return False
         if inner_folders(ours) == inner_folders(theirs):
             return True
-        count = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(ours, theirs, strict=False)))
-        place = theirs[: count + 1]
-        holds_images = (
-            self._image_folders.get(place, False) if place == theirs[:count] else place in self._image_folders
-        )
-        return not holds_images and inner_folders(ours[count + 1 :]) == inner_folders(theirs[count + 1 :])
+        pairs = zip(ours, theirs, strict=False)
+        after = 1 + sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], pairs))
+        same_after = inner_folders(ours[after:]) == inner_folders(theirs[after:])
+        return same_after and (*theirs, "")[:after] not in self._image_folders
 
 
 def _folders(name: str) -> tuple[str, ...]:
