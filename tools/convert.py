@@ -19,10 +19,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from utils.data.formats.base import Format, Output
-from utils.data.formats.entries import Entry, Malformed
+from utils.data.formats.entries import Entry
 from utils.data.formats.folder import Folder
 from utils.data.formats.names import clean_name, short_name
 from utils.data.formats.registry import FORMATS, Recognised, iterate_entries, recognise
+from utils.data.formats.shared_names import SharedNames
 from utils.data.formats.sizes import picture_size
 from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
@@ -62,9 +63,10 @@ class Conversion:
     def _write_parts(self, to: Format, place: Path) -> dict[str, int]:
         counts = {}
         test: list[Entry] = []
-        for part, entries in zip(PARTS, (self._training_entries(test), iter(test)), strict=True):
+        assert to.write
+        for part, entries in zip(PARTS, (self._training_entries(to, test), iter(test)), strict=True):
             if (first := next(entries, None)) is not None:
-                counts[part] = self._write(to, self._output(place, part), itertools.chain([first], entries))
+                counts[part] = to.write(self._output(place, part), itertools.chain([first], entries))
         if not counts:
             name = self.recognised.format.name
             raise UserError(f"{self.folder.root}: nothing to convert ({name}){self.problems.first()}")
@@ -74,26 +76,31 @@ class Conversion:
         place, size = functools.partial(self._place, part), functools.partial(self._size, part)
         return Output(root, part, self.problems, place, size)
 
-    def _write(self, to: Format, output: Output, entries: Iterator[Entry]) -> int:
-        assert to.write
-        try:
-            return to.write(output, entries)
-        except Malformed as error:
-            raise UserError(str(error)) from None
+    def refuse_shared_names(self, to: str) -> None:
+        """Read the annotations, and raise `UserError` if two images would share a file in the format `to`.
 
-    def _training_entries(self, test: list[Entry]) -> Iterator[Entry]:
+        `run` does the same as it comes to them: an `edit` that takes long has edited the images before by then.
+        """
+        for _ in self._named_entries(FORMATS[to], Problems()):
+            pass
+
+    def _named_entries(self, to: Format, problems: Problems) -> Iterator[tuple[str, Entry]]:
+        """(name in the source, entry) of all images, with their names in the output and their parts."""
+        shared = {part: SharedNames(to) for part in PARTS}
+        for entry in iterate_entries(self.folder, self.recognised, problems):
+            name, part = clean_name(short_name(entry.name), problems), entry.part or PARTS[0]
+            shared[part].add(entry.name, name)
+            yield entry.name, entry._replace(name=name, part=part)
+
+    def _training_entries(self, to: Format, test: list[Entry]) -> Iterator[Entry]:
         """The training images, their names without the folders that say the part; the test images go to `test`."""
-        read = iterate_entries(self.folder, self.recognised, self.problems)
-        for entry in tqdm(read, desc="images", unit="img", leave=False, disable=None):
-            name, part = clean_name(short_name(entry.name), self.problems), entry.part or PARTS[0]
-            if other := self._sources.get((part, name)):
-                raise UserError(f"{other} and {entry.name} would share the name {name}; rename one of them")
-            self._sources[part, name] = self.folder.root / entry.name
-            if part == PARTS[0]:
-                entry = self.edit(entry, self.folder.root / entry.name) if self.edit else entry
-                yield entry._replace(name=name, part=part)
+        named = self._named_entries(to, self.problems)
+        for source, entry in tqdm(named, desc="images", unit="img", leave=False, disable=None):
+            path = self._sources[str(entry.part), entry.name] = self.folder.root / source
+            if entry.part == PARTS[0]:
+                yield self.edit(entry, path) if self.edit else entry
             else:
-                test.append(entry._replace(name=name))
+                test.append(entry)
 
     def _place(self, part: str, name: str, target: Path) -> None:
         """Put the image of an entry at `target`: a symbolic link, or a copy."""

@@ -119,6 +119,7 @@ def mark_unmatched(args: argparse.Namespace, problems: Problems) -> None:
     target = args.format or conversion.recognised.format.name
     if not FORMATS[target].write:
         raise UserError(f"{args.source}: {target} cannot be written; choose another format with --format")
+    conversion.refuse_shared_names(target)
     detector, added = open_detector(args), []
 
     def mark(entry: Entry, path: Path) -> Entry:

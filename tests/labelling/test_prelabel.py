@@ -379,6 +379,30 @@ class TestUnmatched:
         assert (written / "img_2.txt").read_text() == words
         assert {path.name for path in written.iterdir()} == {f"img_{number}.txt" for number in (1, 2, 3)}
 
+    @pytest.mark.parametrize(
+        ("names", "file_format", "shared"),
+        [
+            (("1.jpg", "1.png"), "txt", "one txt file"),
+            (("1.jpg", "1.png"), "labelme", "one labelme file"),
+            (("img/1.jpg", "imgs/1.jpg"), "txt", "one txt file"),
+            (("img/1.jpg", "imgs/1.jpg"), None, "the name 1.jpg"),
+        ],
+    )
+    def test_images_that_would_share_a_file_are_refused_first(self, tmp_path, names, file_format, shared):
+        """Before the detector is built: the checkpoint does not exist."""
+        word = '[{"transcription": "EXIT", "points": [[1, 2], [9, 2], [9, 8], [1, 8]]}]'
+        for name in names:
+            write_picture(tmp_path / "in" / name)
+        (tmp_path / "in" / "Label.txt").write_text("".join(f"{name}\t{word}\n" for name in names))
+        line = (tmp_path / "in", "--pretrain-model", tmp_path / "no.pt", "--out", tmp_path / "out")
+        line += ("--ignore-unmatched", *(("--format", file_format) if file_format else ()))
+        with pytest.raises(UserError, match=f"{names[0]} and {names[1]} would share {shared}; rename one of them"):
+            run(*line)
+        (tmp_path / "in" / names[0]).unlink()
+        with pytest.raises(UserError, match=r"no\.pt"):
+            run(*line)
+        assert not (tmp_path / "out").exists()
+
 
 @pytest.mark.parametrize("file_format", DRAFT_FORMATS)
 def test_names_that_are_not_utf_8(tmp_path, run_script, small_checkpoint, file_format):

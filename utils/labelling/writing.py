@@ -4,12 +4,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from utils.data.formats.base import Output, Source
 from utils.data.formats.entries import Entry, Malformed
 from utils.data.formats.folder import Folder
 from utils.data.formats.registry import FORMATS, iterate_entries, recognise
+from utils.data.formats.shared_names import SharedNames
 from utils.data.images import write_image
 from utils.data.problems import Problems
 from utils.errors import UserError
@@ -37,13 +38,9 @@ class DraftFolder:
 
         names: (name in the source, name in the output) of all pictures.
         """
-        taken: dict[str, str] = {}
+        shared = SharedNames(FORMATS[self.file_format])
         for source, name in names:
-            shared = str(PurePosixPath(name).with_suffix("")) if one_file_an_image(self.file_format) else name
-            if other := taken.get(shared):
-                what = f"the name {name}" if shared == name else f"one {self.file_format} file"
-                raise UserError(f"{other} and {source} would share {what}; rename one of them")
-            taken[shared] = source
+            shared.add(source, name)
 
     def keep(self, frame: SourceFrame) -> None:
         """Hold the picture of a chosen frame: a copy of its file, or a JPEG of a video's frame."""
@@ -82,7 +79,8 @@ def read_drafted(root: Path, file_format: str, drafts: Sequence[DraftFrame], pro
 
 def _pictures(folder: Folder, names: Iterable[str]) -> dict[str, str]:
     """Name of a frame -> its picture in the folder: of several that end in this name, the one in the fewest folders."""
-    known, found = set(names), {}
+    known = set(names)
+    found: dict[str, str] = {}
     for image in sorted(folder.images, key=lambda image: image.count("/")):
         if name := next((name for name in _ends(image) if name in known), None):
             found.setdefault(name, image)
@@ -146,7 +144,4 @@ def _write(output: Output, file_format: str, entries: Iterable[Entry]) -> None:
     write = FORMATS[file_format].write
     assert write
     output.root.mkdir(parents=True, exist_ok=True)
-    try:
-        write(output, iter(entries))
-    except Malformed as error:
-        raise UserError(str(error)) from None
+    write(output, iter(entries))

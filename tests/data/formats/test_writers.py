@@ -164,5 +164,7 @@ def test_two_images_of_one_name_are_refused(tmp_path):
     for place in ("train/a.jpg", "training/a.jpg"):
         picture(tmp_path / "source" / place)
         text((tmp_path / "source" / place).with_suffix(".txt"), "1,1,5,1,5,5,1,5,x\n")
-    with pytest.raises(UserError, match=r"would share the name a\.jpg"):
+    with pytest.raises(UserError, match=r"train/a\.jpg and training/a\.jpg would share the name a\.jpg"):
         convert(tmp_path / "source", tmp_path / "out")
+    with pytest.raises(UserError, match="would share one yolo file"):
+        convert(tmp_path / "source", tmp_path / "yolo", to="yolo")
