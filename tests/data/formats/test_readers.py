@@ -252,6 +252,23 @@ def test_an_image_with_two_annotations_counts_once(tmp_path):
     assert problems.count("images with two annotations, the first one used") == 2
 
 
+@pytest.mark.parametrize("encode", [lambda data: b"\xef\xbb\xbf" + data, lambda data: data.decode().encode("utf-16")])
+@pytest.mark.parametrize("sample", [samples.yolo, samples.td500, samples.totaltext])
+def test_files_as_a_windows_editor_saves_them(tmp_path, sample, encode):
+    """With a byte order mark, CRLF and an uppercase suffix: the same words."""
+    sample(tmp_path)
+    name = sample.__name__
+    before, _ = read(tmp_path, name)
+    for file in [path for suffix in ("txt", "gt", "yaml") for path in tmp_path.rglob(f"*.{suffix}")]:
+        data = file.read_bytes().replace(b"\n", b"\r\n")
+        file.unlink()
+        file.with_suffix(file.suffix.upper()).write_bytes(encode(data))
+    after, _ = read(tmp_path, name)
+    assert after.keys() == before.keys()
+    for image, entry in before.items():
+        check(after[image], entry.quads.tolist(), entry.texts, entry.ignored.tolist(), entry.part)
+
+
 def test_several_formats_in_one_folder(tmp_path):
     samples.labelme(tmp_path)
     text(tmp_path / "a.txt", "1,2,9,2,9,8,1,8,x\n")

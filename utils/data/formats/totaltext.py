@@ -21,6 +21,7 @@ from utils.data.formats.entries import Entry, Malformed, Shape, WordList, parse_
 from utils.data.formats.folder import Folder
 from utils.data.formats.json_files import head_of
 from utils.data.mat_cells import Cell, Damaged, OddLayout, Stream, find_variables, read_cells
+from utils.data.problems import Problems
 
 _NAME = re.compile(r"(?:poly_)?gt_(.+)")
 _VARIABLES = {"polygt", "rectgt", "gt"}
@@ -36,17 +37,21 @@ def find(folder: Folder) -> Finding | None:
 
 
 def _is_it(file: Path) -> bool:
-    if file.suffix == ".txt":
-        return bool(_WORD.match(head_of(file).decode("utf-8", errors="replace").lstrip("\ufeff \r\n")))
+    if _is_text(file):
+        return bool(_WORD.match(decode_text(head_of(file), str(file), Problems()).lstrip()))
     try:
         return bool(find_variables(file, _VARIABLES))
     except (OSError, Damaged, OddLayout):
         return False
 
 
+def _is_text(file: Path) -> bool:
+    return file.suffix.lower() == ".txt"
+
+
 def _one_form(files: list[Path]) -> list[Path]:
     """Where a folder has several files about one image: its polygons before its boxes, txt before mat."""
-    files = sorted(files, key=lambda file: (not file.stem.startswith("poly_"), file.suffix != ".txt"))
+    files = sorted(files, key=lambda file: (not file.stem.startswith("poly_"), not _is_text(file)))
     chosen: dict[tuple[str, str], Path] = {}
     for file in files:
         stem = _NAME.fullmatch(file.stem)[1]  # type: ignore[index]
@@ -59,7 +64,7 @@ def read(source: Source) -> Iterator[Entry]:
     if name is None:
         return
     words = WordList(str(source.file), source.problems)
-    (_add_text if source.file.suffix == ".txt" else _add_cells)(source, words)
+    (_add_text if _is_text(source.file) else _add_cells)(source, words)
     yield words.entry(name)
 
 

@@ -42,7 +42,7 @@ def find(folder: Folder) -> Finding | None:
 
 
 def _is_label_file(file: Path) -> bool:
-    lines = [line for _, line in split_lines(head_of(file, 1 << 14).decode("utf-8", errors="replace"))]
+    lines = [line for _, line in split_lines(decode_text(head_of(file, 1 << 14), str(file), Problems()))]
     try:
         return bool(lines) and all(len(_numbers(line)) for line in lines[:-1] or lines)
     except Malformed:
@@ -94,7 +94,7 @@ def ignored_classes(folder: Folder) -> set[int]:
     for path in folder.paths:
         if path.suffix.lower() in (".yaml", ".yml") and len(path.parts) == 1:
             text = decode_text(head_of(folder.root / path), str(path), Problems())
-            if names := _class_names(text):
+            if names := _class_names("\n".join(text.splitlines())):
                 return {number for number, name in names.items() if is_dont_care(name)}
     return set()
 
