@@ -15,6 +15,7 @@ adds confident detections that overlap no annotated word of the training images 
 """
 
 import argparse
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,7 @@ from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, num
 from utils.options.reading import add_reading_options, read_options
 from utils.options.view import add_detection_options
 from utils.runtime.device import choose_device
+from utils.runtime.files import refuse_overlap
 
 
 def build_parser() -> Parser:
@@ -82,13 +84,15 @@ def main(args: argparse.Namespace) -> None:
 
 def draft(args: argparse.Namespace, problems: Problems) -> None:
     """Write the chosen frames with their drafts."""
+    refuse_overlap([args.out], [args.source])
     folder = DraftFolder(args.out, args.format or DRAFT_FORMATS[0])
     folder.refuse_shared_names(picture_names(args.source))
     detector = open_detector(args)
     chooser = Chooser(args.every or (FOLDER_EVERY if args.source.is_dir() else VIDEO_EVERY), args.change)
     frames = tqdm(iterate_frames(args.source, read_options(args), problems), desc="frames", leave=False, disable=None)
-    drafts = make_drafts(frames, chooser, detector.detect, args.sure, folder.keep)
-    folder.write(args.source, drafts, problems)
+    with contextlib.closing(folder):
+        drafts = make_drafts(frames, chooser, detector.detect, args.sure, folder.keep)
+        folder.write(args.source, drafts, problems)
     words = [word for each in drafts for word in each.words]
     uncertain = sum(word.ignored for word in words)
     print(f"{printable(args.out)}: {len(drafts)} frames, {len(words)} words, {uncertain} of them uncertain")

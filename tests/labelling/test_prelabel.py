@@ -188,6 +188,20 @@ class TestPropagation:
         run(clip.path, "--out", folder, "--propagate", 10)
         assert "no frame to carry words over to" in capsys.readouterr().out
 
+    def test_frames_are_found_again_by_name(self, walk):
+        """Pictures that came to the source later, before and between the drafted ones, shift their numbers."""
+        walk("labelme")
+        for name in ("a.png", "walk_0.png", "walk_1b.png"):
+            shutil.copyfile(walk.source / "walk_3.png", walk.source / name)
+        file = walk.out / "train" / "walk_1.json"
+        file.write_text(file.read_text().replace('"word"', '"TYPED"'))
+        run(walk.source, "--out", walk.out, "--propagate", 0)
+        entries = current(walk.out)
+        for number in (2, 3):
+            entry = entries[f"walk_{number}.png"]
+            assert entry.texts == ["TYPED"]
+            assert np.abs(entry.quads[0, :, 0].min() - (80 + 4 * number)) < 1
+
     def test_lines_of_other_images_stay_as_they_are(self, tmp_path, walk):
         """PPOCRLabel's file with a corrected frame, a picture of the user's own, and a broken line."""
         label = walk("ppocrlabel") / "train" / "Label.txt"
@@ -402,6 +416,33 @@ class TestUnmatched:
         with pytest.raises(UserError, match=r"no\.pt"):
             run(*line)
         assert not (tmp_path / "out").exists()
+
+
+def test_names_with_other_line_breaks(tmp_path, walk):
+    for path in walk.source.iterdir():
+        path.rename(path.with_name(f"\u2028\x85 {path.name}"))
+    walk("labelme")
+    assert [draft.name for draft in read_record(walk.out)[2]] == [
+        f"\u2028\x85 walk_{number}.png" for number in (1, 2, 3)
+    ]
+
+
+def test_an_interrupted_run_leaves_nothing(tmp_path, walk, monkeypatch):
+    class Interrupted:
+        def detect(self, image):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(prelabel, "open_detector", lambda args: Interrupted())
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            run(walk.source, "--pretrain-model", "any.pt", "--out", walk.out)
+        assert not any(walk.out.iterdir())
+
+
+def test_an_output_inside_the_source_is_refused(walk):
+    """Its pictures would be read with the source's."""
+    with pytest.raises(UserError, match="inside the input folder"):
+        run(walk.source, "--pretrain-model", "any.pt", "--out", walk.source / "drafts")
 
 
 @pytest.mark.parametrize("file_format", DRAFT_FORMATS)

@@ -134,7 +134,8 @@ def read_record(folder: Path) -> tuple[Path, str, list[DraftFrame]]:
     """The source, the format and the frames of the folder's `prelabel.jsonl`. Raises `UserError`."""
     path = folder / RECORD
     try:
-        head, *lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        text = path.read_text(encoding="utf-8").removesuffix("\n")
+        head, *lines = [json.loads(line) for line in text.split("\n")]  # names may have other line breaks
         drafts = [DraftFrame(**{**line, "size": tuple(line["size"]), "words": _words(line)}) for line in lines]
         return Path(head["source"]), head["format"], drafts
     except FileNotFoundError:

@@ -60,21 +60,29 @@ def propagate(
     if start is None or start.name not in entries:
         known = ", ".join(str(draft.number) for draft in drafts[:20])
         raise UserError(f"--propagate {number}: no annotated frame of this number; the folder has {known}, ...")
-    following = {draft.number: draft for draft in _unchanged_after(drafts, entries, number)}
+    following = {_key(draft): draft for draft in _unchanged_after(drafts, entries, number)}
     correction = Correction(start, entries[start.name])
     carried, deleted = WordTracker(), WordTracker()
+    started = False
     for frame in frames:
         if not following:
             return
-        if frame.number < number:
+        starts = _key(frame) == _key(start)
+        started = started or starts
+        if not started:
             continue
         carried.advance(frame.image)
         deleted.advance(frame.image)
-        if frame.number == number:
+        if starts:
             carried.add(correction.quads)
             deleted.add(correction.deleted)
-        elif draft := following.pop(frame.number, None):
+        elif draft := following.pop(_key(frame), None):
             yield draft._replace(words=_merge(draft, correction, carried.words(), deleted.words()))
+
+
+def _key(frame: SourceFrame | DraftFrame) -> int | str:
+    """By which a frame is found again: a video may be renamed, and a folder may get and lose pictures."""
+    return frame.name if frame.time_ms is None else frame.number
 
 
 def is_changed(draft: DraftFrame, entry: Entry) -> bool:

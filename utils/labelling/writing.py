@@ -62,8 +62,12 @@ class DraftFolder:
 
         output = Output(self.root, "train", problems, place, sizes.__getitem__)
         _write(output, self.file_format, (draft.entry() for draft in drafts))
-        shutil.rmtree(self._held, ignore_errors=True)
+        self.close()
         write_record(self.root, source, self.file_format, drafts)
+
+    def close(self) -> None:
+        """Remove the pictures that are still held: nothing hidden stays after an interruption."""
+        shutil.rmtree(self._held, ignore_errors=True)
 
 
 def read_drafted(root: Path, file_format: str, drafts: Sequence[DraftFrame], problems: Problems) -> dict[str, Entry]:
