@@ -314,6 +314,22 @@ class TestDetect:
             name: data for name, data in before.items() if name.endswith(".txt")
         }
 
+    def test_a_rerun_with_other_frames_replaces_those_of_the_run_before(self, tmp_path, line, run_script, refuses):
+        """Only this input's, and nothing that detect.py does not write."""
+        video, other = write_video(tmp_path / "clip[1].avi", 5), write_video(tmp_path / "clip[1]_2.avi", 2)
+        out = tmp_path / "out"
+        run_script(*line, out, video, other)
+        for name in ("clip[1]_2.txt", "clip[1]_0000001.txt", "clip[1]_000001.txt.bak", "clip1_000001.txt"):
+            (out / f"res_{name}").write_text("mine\n")
+        others = visible(out) - {f"res_clip[1]_{number:06}.txt" for number in range(5)}
+        before = {path.name: path.stat().st_mtime_ns for path in out.iterdir()}
+        run_script(*line, out, "--every", 3, "--no-pictures", video)
+        assert visible(out) == others | {f"res_clip[1]_{number:06}.txt" for number in (0, 3)}
+        assert all((out / name).stat().st_mtime_ns == before[name] for name in others)
+        video.write_bytes(b"no video any more")
+        refuses(*line, out, video, parts=["none of the 1 inputs"])
+        assert visible(out) == others | {f"res_clip[1]_{number:06}.txt" for number in (0, 3)}
+
     def test_its_own_results_as_inputs(self, tmp_path, line, run_script, refuses):
         """`detect.py *.jpg --output-dir .` twice: the second time det_a.jpg is an input and a result."""
         photo = write_picture(tmp_path / "a.jpg", 64, 96)

@@ -1,6 +1,7 @@
 """What `detect.py` writes: a text file for each picture and frame, or detections.jsonl; and the names of the files."""
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TypeGuard
@@ -30,6 +31,7 @@ class Results:
         self._pictures = ResultFolder(folder, "detect-pictures", r"det_(.+)\.jpg", r"res_(.+)\.txt")
         self._videos = ResultFolder(folder, "detect-videos", r"det_(.+)\.mp4", r"res_(.+)_\d{6,}\.txt")
         self._names: dict[Source, str] = {}
+        self._begun: set[Source] = set()
         self._lines: Path | None = None
         if file_format == "jsonl":
             self._lines = self._pictures.claim("detections.jsonl")
@@ -78,8 +80,9 @@ class Results:
     ) -> None:
         """Write the words of a picture, or of a video's frame.
 
-        The first ones replace the detections.jsonl of an earlier run. frame: None for a picture. tracks: (K,) numbers
-        of the words through the video, for detections.jsonl.
+        The first ones replace the detections.jsonl of an earlier run; a video's first ones, all its text files of an
+        earlier run, which may be of other frames. frame: None for a picture. tracks: (K,) numbers of the words through
+        the video, for detections.jsonl.
         """
         if self._lines:
             if not self.frames:
@@ -94,14 +97,28 @@ class Results:
             line = {"source": shown_source(source), "frame": number, "time_ms": time_ms, "words": words}
             append_line(self._lines, json.dumps(line, ensure_ascii=False))
         else:
-            end = "" if frame is None else f"_{frame.number:06}"
-            path = self.folder / f"res_{self.name_of(source)}{end}.txt"
+            if frame and source not in self._begun:
+                self._begun.add(source)
+                self._remove_frames(self.name_of(source))
+            path = self.folder / f"res_{self.name_of(source)}{_frame_end(frame.number) if frame else ''}.txt"
             write_results(path, quads, scores if self.file_format == "txt-scores" else None)
         self.frames, self.words = self.frames + 1, self.words + len(quads)
+
+    def _remove_frames(self, name: str) -> None:
+        """Remove the text files of the frames of the video of this name."""
+        pattern = re.compile(rf"res_{re.escape(name)}(_(\d+))\.txt", re.DOTALL | re.ASCII)
+        for file in os.listdir(self.folder):
+            if (found := pattern.fullmatch(file)) and found[1] == _frame_end(int(found[2])):
+                (self.folder / file).unlink()
 
 
 def is_picture(source: Source) -> TypeGuard[Path]:
     return isinstance(source, Path) and source.suffix.lower() in IMAGE_SUFFIXES
+
+
+def _frame_end(number: int) -> str:
+    """How the name of a frame's text file ends."""
+    return f"_{number:06}"
 
 
 def _video_of(name: str) -> str | None:
