@@ -27,7 +27,7 @@ from pathlib import Path
 
 from utils.base_detector import BaseDetector
 from utils.data.folder_contents import note_unused_files
-from utils.data.images import IMAGE_SUFFIXES, UnreadableImage, read_image, write_image
+from utils.data.images import IMAGE_SUFFIXES, LONGEST_JPEG, UnreadableImage, read_image, write_image
 from utils.data.pages import count_pictures
 from utils.data.video import Connection, UnreadableVideo, VideoReader, stream_or_camera
 from utils.data.video_sources import Source, shown_source
@@ -50,9 +50,6 @@ VIDEO_SUFFIXES = {".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg", ".mpe
 
 QUEUED_FRAMES = 4
 """Frames of a video that are read ahead, and as many that wait to be written."""
-
-LONGEST_JPEG = 65_500
-"""Longest side, in pixels, of a JPEG that OpenCV can write."""
 
 
 def build_parser() -> Parser:

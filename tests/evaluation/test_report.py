@@ -16,6 +16,7 @@ from test_sample import all_short_sides
 from tests.helpers import box, words_of
 from utils.checkpoint import load_model
 from utils.data.augmentation import WholeFrame
+from utils.data.frames import FrameInfo
 from utils.data.problems import Problems
 from utils.decode import Thresholds
 from utils.detector import load_detector
@@ -30,7 +31,7 @@ from utils.evaluation.drawing import (
     draw_detections,
     draw_quads,
 )
-from utils.evaluation.html_report import FrameScore, render_page
+from utils.evaluation.html_report import FrameScore, render_page, report_folder, write_report
 from utils.evaluation.multi_scale import merge_detections, merge_validations
 from utils.evaluation.protocol import Evaluation
 from utils.evaluation.timing import time_stages
@@ -169,6 +170,20 @@ def test_files(measured, rendered):
         assert cv2.imread(str(out / f"{frame.stem}.jpg")).shape == cv2.imread(str(frame)).shape
         assert (out / f"res_{frame.stem}.txt").is_file()
     assert not [link for link in [*page.sources, *page.links] if "://" in link or link.startswith("/")]
+
+
+@pytest.mark.parametrize("size", [(100, 70_000), (70_000, 2)])
+def test_a_picture_too_long_for_a_jpeg_is_written_smaller(tmp_path, size):
+    path = tmp_path / "long.png"
+    cv2.imwrite(str(path), np.full((*size, 3), 90, np.uint8))
+    quads = np.array([box(size[1] * 0.9, size[0] * 0.9, size[1] - 1, size[0] - 1)])
+    frame = FrameInfo(path, words_of(), np.eye(2, 3), size, 0)
+    write_report(report_folder(tmp_path / "out"), [frame], [(quads, np.ones(1))], {}, "")
+    picture = cv2.imread(str(tmp_path / "out" / "long.jpg"))
+    assert picture.shape[:2] == tuple(round(side * 65_500 / 70_000) for side in size)
+    end = picture[-max(size[0] // 8, 1) :, -max(size[1] // 8, 1) :].astype(int)
+    assert (end[..., 2] > end[..., 1] + 50).any()  # the false alarm's red
+    assert (tmp_path / "out" / "res_long.txt").read_text().count("\n") == 1
 
 
 def test_worst_frames_first_and_names_escaped():

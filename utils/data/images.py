@@ -41,6 +41,9 @@ OTHER_IMAGE_SUFFIXES = _UNREAD_FORMATS | _RAW_PHOTOGRAPHS
 
 READABLE = "JPEG, PNG, BMP, TIFF, WebP, GIF, JPEG 2000, AVIF, Netpbm or Sun raster"
 
+LONGEST_JPEG = 65_500
+"""Longest side, in pixels, of a JPEG that OpenCV can write."""
+
 _HEAD_BYTES = 1 << 16
 _TAIL_BYTES = 64
 _IN_RGB = getattr(cv2, "IMREAD_COLOR_RGB", None)  # OpenCV 4.11 has it; it saves a copy of the picture

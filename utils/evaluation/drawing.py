@@ -79,6 +79,16 @@ def draw_tracks(image: np.ndarray, quads: np.ndarray, tracks: np.ndarray) -> np.
     return image
 
 
+def shrunk(image: np.ndarray, longest: int) -> np.ndarray:
+    """The (H, W, 3) image at a longest side of so many pixels; the image itself if it is not longer."""
+    height, width = image.shape[:2]
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return image
+    size = max(round(width * factor), 1), max(round(height * factor), 1)
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+
+
 def draw_score_map(image: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """The (H, W, 3) RGB image, darkened, with probabilities (H, W) of text as a heat map over it."""
     heat = cv2.applyColorMap(np.rint(255 * scores).astype(np.uint8), cv2.COLORMAP_INFERNO)

@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from utils.data.frames import FrameInfo
-from utils.data.images import write_image
+from utils.data.images import LONGEST_JPEG, write_image
 from utils.errors import printable
 from utils.evaluation.drawing import (
     DONT_CARE_COLOUR,
@@ -20,6 +20,7 @@ from utils.evaluation.drawing import (
     MATCHED,
     MISSED,
     draw_detections,
+    shrunk,
 )
 from utils.evaluation.protocol import Evaluation, match
 from utils.evaluation.result_files import whole_pixels, write_results
@@ -85,7 +86,8 @@ def write_report(
     """Write index.html, and NAME.jpg and res_NAME.txt for each frame, instead of the results of an earlier report.
 
     results: gives each frame its name, see `report_folder`. frames: as in `Batch.frames`. detections: (quads, scores)
-    of each frame. metrics: values at the top of the page. tables: preformatted text.
+    of each frame. metrics: values at the top of the page. tables: preformatted text. A picture that is too long for a
+    JPEG is written smaller.
     """
     folder, scores = results.folder, []
     page_file = results.claim(PAGE)
@@ -99,7 +101,8 @@ def write_report(
         found = int((~matching.ignored_detections).sum())
         words = int((~np.asarray(frame.words.ignored)).sum())
         picture = f"{name}.jpg"
-        write_image(folder / picture, draw_detections(frame.picture(), frame.words, quads, matching))
+        drawn = draw_detections(frame.picture(), frame.words, quads, matching)
+        write_image(folder / picture, shrunk(drawn, LONGEST_JPEG))
         scores.append(FrameScore(frame.path.name, picture, Evaluation.from_counts(len(matching.pairs), words, found)))
     page = render_page(sorted(scores, key=FrameScore.badness), metrics, tables)
     write_file(page_file, page)
