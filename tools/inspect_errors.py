@@ -25,7 +25,7 @@ from utils.data.images import UnreadableImage, write_image
 from utils.data.problems import Problems
 from utils.deploy.detectors import load_detector
 from utils.errors import UserError, printable, run_script
-from utils.evaluation.drawing import draw_detections
+from utils.evaluation.drawing import draw_detections, shrunk
 from utils.evaluation.error_causes import Error, find_errors, format_errors
 from utils.evaluation.protocol import Evaluation, evaluate
 from utils.evaluation.result_files import whole_pixels
@@ -44,6 +44,9 @@ COLUMNS, MOST = 6, 48
 """Crops in a row of a sheet, and on a sheet."""
 AROUND = 1.5
 """A crop shows the word and so many of its heights around it."""
+
+_LONGEST_WARPED = 16_000
+"""Longest side of what a crop is made from: OpenCV's warpAffine takes at most 32,766 pixels."""
 
 
 class FrameErrors(NamedTuple):
@@ -105,7 +108,7 @@ def write_sheets(results: ResultFolder, frames: list[FrameErrors]) -> int:
         picture = draw_detections(frame.info.picture(), frame.info.words, frame.quads)
         for name, error in zip(names, frame.errors, strict=True):
             if len(crops.setdefault(name, [])) < MOST:
-                crops[name].append(_crop(picture, frame.quad_of(error)))
+                crops[name].append(crop(picture, frame.quad_of(error)))
     for name, tiles in crops.items():
         blank = np.full_like(tiles[0], 255)
         tiles += [blank] * (-len(tiles) % COLUMNS)
@@ -119,15 +122,21 @@ def _sheet_of(error: Error) -> str:
     return f"{kind}_{error.cause.replace(' ', '_').replace(chr(39), '')}.png"
 
 
-def _crop(picture: np.ndarray, quad: np.ndarray) -> np.ndarray:
+def crop(picture: np.ndarray, quad: np.ndarray) -> np.ndarray:
     """(*TILE, 3): the part of the (H, W, 3) picture around the quad, black beyond the picture."""
     low, high = quad.min(0), quad.max(0)
     size = high - low + 2 * AROUND * max(float((high - low).min()), 8)
     size = np.maximum(size, size[::-1] * [TILE[1] / TILE[0], TILE[0] / TILE[1]])
     scale = TILE[1] / size[0]
     centre = (low + high) / 2
-    matrix = np.array([[scale, 0, TILE[1] / 2 - scale * centre[0]], [0, scale, TILE[0] / 2 - scale * centre[1]]])
-    tile = cv2.warpAffine(picture, matrix, TILE[::-1], flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    start = np.clip(np.floor(centre - size / 2), 0, np.array(picture.shape[1::-1]) - 1).astype(int)
+    end = np.maximum(np.ceil(centre + size / 2).astype(int), start) + 1
+    part = picture[start[1] : end[1], start[0] : end[0]]
+    small = shrunk(part, _LONGEST_WARPED)
+    shrinkage = np.array(part.shape[1::-1]) / small.shape[1::-1]
+    offset = np.array(TILE[::-1]) / 2 - scale * (centre - start)
+    matrix = np.column_stack([np.diag(scale * shrinkage), offset])
+    tile = cv2.warpAffine(small, matrix, TILE[::-1], flags=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     return cv2.copyMakeBorder(tile[2:-2, 2:-2], 2, 2, 2, 2, cv2.BORDER_CONSTANT, value=(255, 255, 255))
 
 

@@ -1,9 +1,11 @@
 import json
 
+import cv2
 import numpy as np
 import pytest
 
 from tests.helpers import box, words_of
+from tools.inspect_errors import TILE, crop
 from utils.evaluation.error_causes import Error, find_errors, format_errors
 from utils.evaluation.protocol import match
 
@@ -95,3 +97,25 @@ def test_command(rendered, small_checkpoint, tmp_path, run_script, refuses):
         assert sheets <= {path.name for path in (tmp_path / "out").iterdir()}
     run_script(*line, "--score-threshold", 0.3, "--out", tmp_path / "out")  # in place of the earlier ones
     refuses(*line, "--out", rendered / "frames", parts=["frames"])
+
+
+@pytest.mark.parametrize("word", [(69_900, 10, 69_990, 40), (60_000, 80, 60_090, 110), (50, 10, 69_000, 90)])
+def test_crops_of_a_picture_longer_than_opencv_warps(word):
+    """They show the word, and black beyond the picture."""
+    picture = np.full((100, 70_000, 3), 60, np.uint8)
+    left, top, right, bottom = word
+    picture[top:bottom, left:right] = 200
+    tile = crop(picture, np.array(box(*word), float))[2:-2, 2:-2]
+    assert tile.shape == (TILE[0] - 4, TILE[1] - 4, 3)
+    (rows,) = np.nonzero(tile[:, TILE[1] // 2 - 2, 0])
+    shown = tile[rows, TILE[1] // 2 - 2, 0]
+    assert shown.max() > (150 if right - left < 1000 else 40)
+    assert (rows[-1] < len(tile) - 1) == (word != (69_900, 10, 69_990, 40))
+
+
+def test_a_crop_is_the_part_around_the_word():
+    picture = np.random.default_rng(0).integers(0, 255, (400, 600, 3), np.uint8)
+    tile = crop(picture, np.array(box(270, 190, 330, 210), float))  # 120 x 80 pixels, twice as large
+    part = cv2.resize(picture[160:240, 240:360], TILE[::-1], interpolation=cv2.INTER_NEAREST)
+    assert np.array_equal(tile[20:-20:2, 20:-20:2], part[20:-20:2, 20:-20:2])
+    assert not crop(picture, np.array(box(-900, -900, -880, -890), float))[2:-2, 2:-2].any()
