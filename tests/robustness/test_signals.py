@@ -16,11 +16,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
 from tests.conftest import ROOT
 from tests.training.test_training import rows, same, wait_for
+from utils.data.video import VideoReader
 from utils.runtime.signals import EXIT_STOPPED
 
 NEVER_ENDS = ("--epoch", 100_000)
@@ -115,6 +118,36 @@ class TestStops:
         code, output, errors = ends(process)
         assert code == EXIT_STOPPED, errors
         assert "stopped" in output
+
+
+class TestDetect:
+    def test_ctrl_c_keeps_the_part_and_the_video_of_an_earlier_run(self, tmp_path, start, small_checkpoint):
+        """The first run's part has the video's own name; a rerun's part another one, and it says so."""
+        video, out = tmp_path / "clip.avi", tmp_path / "out"
+        writer = cv2.VideoWriter(str(video), cv2.VideoWriter.fourcc(*"MJPG"), 10, (96, 64))
+        for number in range(20_000):
+            writer.write(np.full((64, 96, 3), number % 256, np.uint8))
+        writer.release()
+        view = ("--short-side", 64, "--score-threshold", 1)
+        line = ("detect.py", "--pretrain-model", small_checkpoint, *view, "--output-dir", out, video)
+        printed, frames = [], []
+        for first in (5, 0):
+            (out / f"res_clip_{first:06}.txt").unlink(missing_ok=True)
+            process = start(*line)
+            wait_for(out / f"res_clip_{first:06}.txt", process, 300)
+            process.send_signal(signal.SIGINT)
+            code, output, errors = ends(process)
+            assert code == 130, errors
+            assert "Traceback" not in errors
+            printed.append(output)
+            frames.append(len(list(out.glob("res_clip_*.txt"))))
+        assert f"clip: ended early, with {frames[0]} frames\n" in printed[0]
+        assert "det_clip.mp4 is of an earlier run, the part of this one is det_clip-part.mp4\n" in printed[1]
+        for name, count in zip(("det_clip.mp4", "det_clip-part.mp4"), frames, strict=True):
+            with VideoReader(out / name) as reader:
+                assert len(list(reader)) == count
+        assert {path.name for path in out.glob("*.mp4")} == {"det_clip.mp4", "det_clip-part.mp4"}
+        assert not list(out.glob(".*unfinished*"))
 
 
 class TestDeaths:

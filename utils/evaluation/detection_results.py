@@ -1,8 +1,10 @@
 """What `detect.py` writes: a text file for each picture and frame, or detections.jsonl; and the names of the files."""
 
+import contextlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeGuard
 
@@ -50,8 +52,7 @@ class Results:
             elif source not in videos:
                 stem, others = source_stem(source), [each for each in videos.values() if isinstance(each, str)]
                 videos[source] = f"{stem}-{len(others) + 1}" if stem in others else stem
-        frames_of = {_video_of(name) for name in self._pictures.names}
-        of_videos = self._videos.name_sources(videos.values(), lambda name: name not in frames_of)
+        of_videos = self._name_videos(videos.values())
         frames_of = set(self._videos.names)
         of_pictures = self._pictures.name_sources(pictures, lambda name: _video_of(name) not in frames_of)
         self._names |= {source: of_pictures[source] for source in pictures}
@@ -63,12 +64,24 @@ class Results:
         for named in (self._pictures, self._videos):
             named.save()
 
+    def _name_videos(self, videos: Iterable[Path | str]) -> dict[Path | str, str]:
+        frames_of = {_video_of(name) for name in self._pictures.names}
+        return self._videos.name_sources(videos, lambda name: name not in frames_of)
+
     def name_of(self, source: Source) -> str:
         return self._names[source]
 
     def picture_of(self, source: Source) -> Path:
         """The picture, or video, with the words of a source."""
         return self.folder / f"det_{self.name_of(source)}.{'jpg' if is_picture(source) else 'mp4'}"
+
+    def part_of(self, source: Source) -> Path:
+        """A new path for a video that ends early, where `picture_of` is that of an earlier run."""
+        part = f"{self.name_of(source)}-part"
+        name = self._name_videos([part])[part]
+        with contextlib.suppress(OSError):  # a full disk; a file that is not on the list is never overwritten
+            self._videos.save()
+        return self.folder / f"det_{name}.mp4"
 
     def write(
         self,

@@ -1,11 +1,15 @@
 """The results of a video, frame by frame: words written, followed from frame to frame if wanted, and drawn."""
 
+import os
+
 import numpy as np
 
 from utils.data.video import VideoFrame, VideoReader, VideoWriter
 from utils.data.video_writer import UnwritableVideo
+from utils.errors import printable
 from utils.evaluation.detection_results import Results
 from utils.evaluation.drawing import draw_quads, draw_tracks
+from utils.runtime.progress import write_line
 from utils.tracking.steady_words import SteadyVideo, SteadyWords
 
 Detections = tuple[np.ndarray, np.ndarray]
@@ -57,7 +61,17 @@ class VideoResults:
     def __enter__(self) -> "VideoResults":
         return self
 
-    def __exit__(self, *error) -> None:
-        """Give the written video its name. Raises as `VideoWriter`."""
+    def __exit__(self, kind, error: BaseException | None, traceback) -> None:
+        """Give the written video its name; the part of one that is ended early gets another if an earlier run's exists.
+
+        Raises as `VideoWriter`.
+        """
+        end = f"{self._output.name_of(self._source)}: ended early, with {self.readable} frames"
         if self._writer:
-            self._writer.__exit__(*error)
+            path = self._writer.path
+            if error and self.readable and os.path.lexists(path):
+                self._writer.path = self._output.part_of(self._source)
+                end += f"; {path.name} is of an earlier run, the part of this one is {self._writer.path.name}"
+            self._writer.__exit__(kind, error, traceback)
+        if isinstance(error, KeyboardInterrupt):
+            write_line(printable(end))
