@@ -182,7 +182,7 @@ def detect_video(reader: VideoReader, detector: BaseDetector, output: Results, a
         )
     output.problems.add("breaks of a camera or stream: the frames meanwhile", shown, reader.reconnections)
     if reader.lost:
-        output.problems.add("cameras and streams lost, their frames until then are kept", reader.lost)
+        output.problems.add("inputs that ended early, their frames until then are kept", reader.lost)
 
 
 if __name__ == "__main__":

@@ -145,6 +145,23 @@ class TestTimes:
         assert [frame.number for frame in frames if frame.image is None] == [3, 4, 6]
         assert np.allclose([frame.time_ms for frame in frames], 100 * np.arange(8), atol=0.01)
 
+    @pytest.mark.parametrize(("name", "code"), [("a.avi", "MJPG"), ("a.mkv", "mp4v"), ("a.webm", "VP80")])
+    def test_of_a_file_that_is_cut_off(self, tmp_path, name, code):
+        """OpenCV reports the frames that the file's head states, and ends without an error."""
+        path, rng = tmp_path / name, np.random.default_rng(0)
+        video = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*code), 25, (64, 48))
+        for _ in range(100):
+            video.write(rng.integers(0, 255, (48, 64, 3), np.uint8))
+        video.release()
+        with VideoReader(path) as reader:
+            assert len(list(reader.frames())) == 100
+            assert reader.lost is None
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        with VideoReader(path) as reader:
+            count = len(list(reader.frames()))
+            assert 30 < count < 70
+            assert f"{path}: ended after {count} of 100 frames, " in reader.lost
+
 
 class TestWriter:
     def test_frames_are_repeated_and_left_out(self, tmp_path):

@@ -37,6 +37,8 @@ _RATE_TOLERANCE = 0.05
 
 _MOST_MISSING = 250
 """A file ends after so many unreadable frames in a row."""
+_LEAST_SHARE = 0.95
+"""Of the frames and the duration that a file states, which are estimates in some formats; with less it is cut off."""
 _FIRST_PAUSE = 0.5
 """Seconds before the first attempt to open a lost source again; before each further one the pause doubles."""
 
@@ -60,8 +62,8 @@ class VideoReader:
 
     rate: frames per second; of a file that states a high one, the mean of its first frames. count: number of frames
     that the source states, or that follows from its duration and that mean; None for a camera or a live stream, or if
-    it states none. reconnections: how often a lost source was opened again. lost: why a camera or stream ended before
-    its end; None if it did not.
+    it states none. reconnections: how often a lost source was opened again. lost: after the last frame, why a source
+    ended before its end; None if it did not.
     """
 
     def __init__(self, source: Source, max_pixels: int = MAX_PIXELS, connection: Connection = DEFAULT_CONNECTION):
@@ -109,6 +111,16 @@ class VideoReader:
                 return
             else:
                 missing += 1
+        self.lost = self._cut_off(number, time_ms + step)
+
+    def _cut_off(self, number: int, end_ms: float) -> str | None:
+        """That the file ended after `number` frames, if that is early by the frames and the duration that it states."""
+        assert self.count
+        duration_ms = 1000 * self.count / self.rate
+        if number and number < _LEAST_SHARE * self.count and end_ms < _LEAST_SHARE * duration_ms:
+            seconds = f"{end_ms / 1000:.1f} of {duration_ms / 1000:.1f} s"
+            return f"{self.source}: ended after {number} of {self.count} frames, {seconds}; the file may be cut off"
+        return None
 
     def _frames_of_stream(self) -> Iterator[VideoFrame]:
         number, time_ms, start, attempts = 0, -1000 / self.rate, 0.0, 0
