@@ -42,6 +42,7 @@ from utils.options.reading import read_options
 from utils.runtime.files import refuse_overlap
 from utils.runtime.pipeline import Ahead, Behind, Newest
 from utils.runtime.progress import progress, write_line
+from utils.runtime.signals import stop_like_ctrl_c
 
 __all__ = ["load_detector"]
 
@@ -186,4 +187,5 @@ def detect_video(reader: VideoReader, detector: BaseDetector, output: Results, a
 
 
 if __name__ == "__main__":
+    stop_like_ctrl_c()
     run_script(lambda: main(parse_args()))

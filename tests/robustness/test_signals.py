@@ -131,11 +131,11 @@ class TestDetect:
         view = ("--short-side", 64, "--score-threshold", 1)
         line = ("detect.py", "--pretrain-model", small_checkpoint, *view, "--output-dir", out, video)
         printed, frames = [], []
-        for first in (5, 0):
+        for first, number in ((5, signal.SIGINT), (0, signal.SIGTERM)):
             (out / f"res_clip_{first:06}.txt").unlink(missing_ok=True)
             process = start(*line)
             wait_for(out / f"res_clip_{first:06}.txt", process, 300)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             code, output, errors = ends(process)
             assert code == 130, errors
             assert "Traceback" not in errors
@@ -148,6 +148,23 @@ class TestDetect:
                 assert len(list(reader)) == count
         assert {path.name for path in out.glob("*.mp4")} == {"det_clip.mp4", "det_clip-part.mp4"}
         assert not list(out.glob(".*unfinished*"))
+
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+    def test_signals_interrupt_unless_they_are_ignored(self, start, number):
+        code = (
+            "import signal, time; from utils.errors import run_script; "
+            "from utils.runtime.signals import stop_like_ctrl_c; "
+            f"signal.signal({int(number)}, signal.{{}}); "
+            "stop_like_ctrl_c(); run_script(lambda: (print('ready', flush=True), time.sleep({})))"
+        )
+        process = start("-c", code.format("SIG_DFL", 60))
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert ends(process)[::2] == (130, "\ninterrupted\n")
+        process = start("-c", code.format("SIG_IGN", 1))
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert ends(process)[::2] == (0, "")
 
 
 class TestDeaths:

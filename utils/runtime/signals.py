@@ -58,6 +58,13 @@ class StopRequest:
                 raise SystemExit(EXIT_STOPPED)
 
 
+def stop_like_ctrl_c() -> None:
+    """Let SIGTERM and SIGHUP interrupt this process as Ctrl-C does. One that is ignored, as under `nohup`, stays so."""
+    for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)):
+        if signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
 def _write_nowhere(terminals: list[int]) -> None:
     """Redirect descriptors of a terminal that is closed, where each write fails, to nowhere."""
     for terminal in terminals:
