@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import Malformed
+from utils.data.problems import Problems
 
 
 def read_json(path: Path) -> object:
@@ -32,6 +34,11 @@ def head_of(path: Path, size: int = 1 << 16) -> bytes:
             return file.read(size)
     except OSError:
         return b""
+
+
+def head_text(path: Path, size: int = 1 << 16) -> str:
+    """The first bytes of a file as text in the encoding that they look like, to see what it is; "" as `head_of`."""
+    return decode_text(head_of(path, size), str(path), Problems())
 
 
 def dicts_of(value: object) -> list[dict]:

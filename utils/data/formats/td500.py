@@ -11,13 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.formats.base import Finding, Format, Source, first_files
-from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import Entry, Malformed, Shape, WordList, parse_numbers, shown
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_of
+from utils.data.formats.json_files import head_text
 from utils.data.formats.shapes import rotated_box
 from utils.data.formats.text_lines import read_lines, split_lines
-from utils.data.problems import Problems
 
 
 def find(folder: Folder) -> Finding | None:
@@ -27,7 +25,7 @@ def find(folder: Folder) -> Finding | None:
 
 
 def _is_it(file: Path) -> bool:
-    lines = split_lines(decode_text(head_of(file, 4096), str(file), Problems()))
+    lines = split_lines(head_text(file, 4096))
     try:
         return bool(lines) and len(_numbers(lines[0][1])) == 7
     except Malformed:

@@ -19,9 +19,8 @@ from utils.data.formats.base import Finding, Format, Source, if_any_matches
 from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import Entry, Malformed, Shape, WordList, parse_numbers, shown, text_of
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_of
+from utils.data.formats.json_files import head_text
 from utils.data.mat_cells import Cell, Damaged, OddLayout, Stream, find_variables, read_cells
-from utils.data.problems import Problems
 
 _NAME = re.compile(r"(?:poly_)?gt_(.+)")
 _VARIABLES = {"polygt", "rectgt", "gt"}
@@ -38,7 +37,7 @@ def find(folder: Folder) -> Finding | None:
 
 def _is_it(file: Path) -> bool:
     if _is_text(file):
-        return bool(_WORD.match(decode_text(head_of(file), str(file), Problems()).lstrip()))
+        return bool(_WORD.match(head_text(file).lstrip()))
     try:
         return bool(find_variables(file, _VARIABLES))
     except (OSError, Damaged, OddLayout):

@@ -13,7 +13,7 @@ from utils.data.formats.base import Finding, Format, Output, Source, first_writt
 from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import DONT_CARE, Entry, Malformed, WordList
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_of
+from utils.data.formats.json_files import head_text
 from utils.data.formats.text_lines import add_lines, parse_line, recognise_form, split_lines
 from utils.data.problems import Problems
 from utils.runtime.files import write_file
@@ -42,7 +42,7 @@ def image_stem(file: Path, folder: Folder) -> str | None:
 
 def form_of(file: Path) -> str | None:
     """The form of a file's lines; None if a line of it does not fit its form."""
-    head = decode_text(head_of(file, 1 << 14), str(file), Problems())
+    head = head_text(file, 1 << 14)
     lines = [line for _, line in split_lines(head)]
     form = recognise_form(lines)
     try:

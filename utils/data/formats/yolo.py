@@ -13,15 +13,13 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from utils.data.formats.base import Finding, Format, Output, Source, if_any_matches
-from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import Entry, Malformed, Shape, WordList, is_dont_care, parse_numbers, shown
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_of
+from utils.data.formats.json_files import head_text
 from utils.data.formats.shapes import box_corners
 from utils.data.formats.sizes import picture_size
 from utils.data.formats.text_lines import read_lines, split_lines
 from utils.data.images import UnreadableImage
-from utils.data.problems import Problems
 from utils.runtime.files import write_file
 
 _DIGITS = 6
@@ -42,7 +40,7 @@ def find(folder: Folder) -> Finding | None:
 
 
 def _is_label_file(file: Path) -> bool:
-    lines = [line for _, line in split_lines(decode_text(head_of(file, 1 << 14), str(file), Problems()))]
+    lines = [line for _, line in split_lines(head_text(file, 1 << 14))]
     try:
         return bool(lines) and all(len(_numbers(line)) for line in lines[:-1] or lines)
     except Malformed:
@@ -93,7 +91,7 @@ def ignored_classes(folder: Folder) -> set[int]:
     """
     for path in folder.paths:
         if path.suffix.lower() in (".yaml", ".yml") and len(path.parts) == 1:
-            text = decode_text(head_of(folder.root / path), str(path), Problems())
+            text = head_text(folder.root / path)
             if names := _class_names("\n".join(text.splitlines())):
                 return {number for number, name in names.items() if is_dont_care(name)}
     return set()
