@@ -55,9 +55,13 @@ demo: $(VENV)/installed-extra
 	$(RUN) -m tools.compare_results $(DEMO)/original $(DEMO)/pruned $(DEMO)/finetuned $(DEMO)/exported $(DEMO)/int8
 	@echo "pictures: $(DEMO)/original, $(DEMO)/pruned, $(DEMO)/finetuned"
 
+# A process per core, with one thread each: PyTorch's threads wait for each other where there are more than cores.
+PYTEST := -m pytest --numprocesses auto --dist worksteal
+
+test: export OMP_NUM_THREADS := 1
 test: $(VENV)/installed-dev .opencv4/installed
-	$(RUN) -m pytest
-	PYTHONPATH=.opencv4 $(RUN) -m pytest tests/test_geometry.py tests/data/test_targets.py tests/data/test_augmentation.py \
+	$(RUN) $(PYTEST)
+	PYTHONPATH=.opencv4 $(RUN) $(PYTEST) tests/test_geometry.py tests/data/test_targets.py tests/data/test_augmentation.py \
 		tests/data/test_datasets.py tests/data/test_images.py tests/test_decode.py
 
 DEPLOY := .venv-deploy
