@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from tests.data.formats.samples import box, picture, text
-from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import WordList
 from utils.data.formats.folder import Folder
 from utils.data.formats.registry import read_entries, recognise
+from utils.data.formats.text_files import decode_text
 from utils.data.formats.text_lines import add_lines, recognise_form, split_lines, unquoted
 from utils.data.problems import Problems
 from utils.errors import UserError

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from utils.data.formats.entries import Entry
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_of
+from utils.data.formats.text_files import head_of
 from utils.data.problems import Problems
 
 

@@ -25,8 +25,9 @@ from utils.data.formats.entries import (
     text_of,
 )
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import dicts_of, head_of, read_json
+from utils.data.formats.json_files import dicts_of, read_json
 from utils.data.formats.shapes import rotated_box
+from utils.data.formats.text_files import head_of
 from utils.runtime.files import write_file
 
 TEXT_KEYS = "text", "transcription", "utf8_string", "caption", "rec"

@@ -22,9 +22,10 @@ from utils.data.formats.entries import (
     text_of,
 )
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_of, read_json
+from utils.data.formats.json_files import read_json
 from utils.data.formats.names import part_of_word
 from utils.data.formats.shapes import box_corners
+from utils.data.formats.text_files import head_of
 
 _OUTLINES = "points", "mask", "polygon"
 _SCAN_BYTES = 1 << 22

@@ -26,9 +26,9 @@ from utils.data.formats.entries import (
     text_of,
 )
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_of
 from utils.data.formats.names import part_of_word
 from utils.data.formats.shapes import rotated_box
+from utils.data.formats.text_files import head_of
 from utils.data.formats.txt import shortest
 from utils.data.formats.xml_files import read_xml, root_of
 from utils.data.problems import Problems

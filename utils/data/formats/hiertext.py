@@ -12,7 +12,8 @@ from pathlib import Path
 from utils.data.formats.base import Finding, Format, Source, list_files
 from utils.data.formats.entries import DONT_CARE, Entry, Malformed, Shape, WordList, points_of, text_of
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import dicts_of, head_of, parse_json, read_json
+from utils.data.formats.json_files import dicts_of, parse_json, read_json
+from utils.data.formats.text_files import head_of
 
 _MAX_UNPACKED = 4 << 30
 

@@ -13,8 +13,8 @@ from xml.etree.ElementTree import Element
 from utils.data.formats.base import Finding, Format, Source, list_files
 from utils.data.formats.entries import DONT_CARE, Entry, Malformed, Shape, WordList, parse_numbers, text_of
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_of
 from utils.data.formats.shapes import box_corners
+from utils.data.formats.text_files import head_of
 from utils.data.formats.xml_files import read_xml, root_of
 
 

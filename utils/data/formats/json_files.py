@@ -3,18 +3,13 @@
 import json
 from pathlib import Path
 
-from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import Malformed
-from utils.data.problems import Problems
+from utils.data.formats.text_files import read_bytes
 
 
 def read_json(path: Path) -> object:
     """The document. Raises `Malformed`."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise Malformed(f"cannot be read ({error.strerror})") from None
-    return parse_json(data)
+    return parse_json(read_bytes(path))
 
 
 def parse_json(data: bytes | str) -> object:
@@ -25,20 +20,6 @@ def parse_json(data: bytes | str) -> object:
         raise Malformed("JSON that is nested too deeply") from None
     except ValueError as error:  # also UnicodeDecodeError
         raise Malformed(f"not a JSON document ({error})") from None
-
-
-def head_of(path: Path, size: int = 1 << 16) -> bytes:
-    """The first bytes of a file; b"" if it cannot be read."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(size)
-    except OSError:
-        return b""
-
-
-def head_text(path: Path, size: int = 1 << 16) -> str:
-    """The first bytes of a file as text in the encoding that they look like, to see what it is; "" as `head_of`."""
-    return decode_text(head_of(path, size), str(path), Problems())
 
 
 def dicts_of(value: object) -> list[dict]:

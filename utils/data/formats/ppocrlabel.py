@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.data.formats.base import Finding, Format, Output, Source, list_files
-from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import (
     DONT_CARE,
     Entry,
@@ -24,7 +23,8 @@ from utils.data.formats.entries import (
     text_of,
 )
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_of, parse_json
+from utils.data.formats.json_files import parse_json
+from utils.data.formats.text_files import decode_text, head_of, read_bytes, read_text
 from utils.data.problems import Problems
 from utils.runtime.files import write_file
 
@@ -53,15 +53,8 @@ class _Line(NamedTuple):
 
 
 def read(source: Source) -> Iterator[Entry]:
-    for line in _lines(source, decode_text(_data_of(source), str(source.file), source.problems)):
+    for line in _lines(source, read_text(source.file, source.problems)):
         yield _entry(line.image, line.items, WordList(f"{source.file}:{line.number + 1}", source.problems))
-
-
-def _data_of(source: Source) -> bytes:
-    try:
-        return source.file.read_bytes()
-    except OSError as error:
-        raise Malformed(f"cannot be read ({error.strerror})") from None
 
 
 def _lines(source: Source, content: str) -> Iterator[_Line]:
@@ -116,7 +109,7 @@ def _document(entry: Entry, problems: Problems) -> str:
 
 def replace(source: Source, entries: dict[str, Entry]) -> bytes:
     """The file with other words on these images' lines; every other byte as it is. See `Format.replace`."""
-    data = _data_of(source)
+    data = read_bytes(source.file)
     content = decode_text(data, str(source.file), Problems())
     mark = codecs.BOM_UTF8 if data.startswith(codecs.BOM_UTF8) else b""
     if mark + content.encode() != data:

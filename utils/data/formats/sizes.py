@@ -3,7 +3,7 @@
 import contextlib
 from pathlib import Path
 
-from utils.data.formats.json_files import head_of
+from utils.data.formats.text_files import head_of
 from utils.data.image_headers import BadHeader, read_header
 from utils.data.images import read_picture
 

@@ -13,8 +13,8 @@ import numpy as np
 from utils.data.formats.base import Finding, Format, Source, first_files
 from utils.data.formats.entries import Entry, Malformed, Shape, WordList, parse_numbers, shown
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_text
 from utils.data.formats.shapes import rotated_box
+from utils.data.formats.text_files import head_text
 from utils.data.formats.text_lines import read_lines, split_lines
 
 

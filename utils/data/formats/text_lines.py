@@ -17,9 +17,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from utils.data.formats.base import Source
-from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import DONT_CARE, Malformed, Shape, WordList, parse_numbers
 from utils.data.formats.shapes import box_corners
+from utils.data.formats.text_files import read_text
 
 SCRIPTS = {"Arabic", "Bangla", "Chinese", "Hindi", "Japanese", "Korean", "Latin", "Mixed", "None", "Symbols"}
 """ICDAR MLT's names of scripts."""
@@ -44,10 +44,7 @@ def split_lines(text: str) -> list[tuple[int, str]]:
 
 def read_lines(source: Source) -> list[tuple[int, str]]:
     """`split_lines` of a source's file. Raises `Malformed` if it cannot be read."""
-    try:
-        return split_lines(decode_text(source.file.read_bytes(), str(source.file), source.problems))
-    except OSError as error:
-        raise Malformed(f"cannot be read ({error.strerror})") from None
+    return split_lines(read_text(source.file, source.problems))
 
 
 def recognise_form(lines: list[str]) -> str:

@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.formats.base import Finding, Format, Source, if_any_matches
-from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import Entry, Malformed, Shape, WordList, parse_numbers, shown, text_of
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_text
+from utils.data.formats.text_files import head_text, read_text
 from utils.data.mat_cells import Cell, Damaged, OddLayout, Stream, find_variables, read_cells
 
 _NAME = re.compile(r"(?:poly_)?gt_(.+)")
@@ -68,10 +67,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 
 def _add_text(source: Source, words: WordList) -> None:
-    try:
-        content = decode_text(source.file.read_bytes(), str(source.file), source.problems)
-    except OSError as error:
-        raise Malformed(f"cannot be read ({error.strerror})") from None
+    content = read_text(source.file, source.problems)
     at = 0
     for number, found in enumerate(_WORD.finditer(content)):
         if content[at : found.start()].strip():

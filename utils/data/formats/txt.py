@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from utils.data.formats.base import Finding, Format, Output, Source, first_written
-from utils.data.formats.encoding import decode_text
 from utils.data.formats.entries import DONT_CARE, Entry, Malformed, WordList
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_text
+from utils.data.formats.text_files import head_text, read_text
 from utils.data.formats.text_lines import add_lines, parse_line, recognise_form, split_lines
 from utils.data.problems import Problems
 from utils.runtime.files import write_file
@@ -67,11 +66,7 @@ def read(source: Source) -> Iterator[Entry]:
 
 def read_words(file: Path, name: str, problems: Problems) -> tuple[Entry, int]:
     """The words of one file and the number of its lines. Raises `Malformed` for a file that cannot be opened."""
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise Malformed(f"cannot be read ({error.strerror})") from None
-    lines = split_lines(decode_text(data, str(file), problems))
+    lines = split_lines(read_text(file, problems))
     words = WordList(str(file), problems)
     add_lines(lines, words)
     return words.entry(name), len(lines)

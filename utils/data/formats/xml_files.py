@@ -6,6 +6,7 @@ from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from utils.data.formats.entries import Malformed
+from utils.data.formats.text_files import read_bytes
 
 _MAX_DEPTH = 64
 
@@ -16,11 +17,7 @@ def read_xml(path: Path, comments: bool = False) -> Element:
     A document type (`<!DOCTYPE`) can define entities that expand to gigabytes or name other files; no annotation
     tool writes one.
     """
-    try:
-        with open(path, "rb") as file:
-            return _parse(file.read(), comments)
-    except OSError as error:
-        raise Malformed(f"cannot be read ({error.strerror})") from None
+    return _parse(read_bytes(path), comments)
 
 
 class _Found(Exception):

@@ -15,9 +15,9 @@ import numpy as np
 from utils.data.formats.base import Finding, Format, Output, Source, if_any_matches
 from utils.data.formats.entries import Entry, Malformed, Shape, WordList, is_dont_care, parse_numbers, shown
 from utils.data.formats.folder import Folder
-from utils.data.formats.json_files import head_text
 from utils.data.formats.shapes import box_corners
 from utils.data.formats.sizes import picture_size
+from utils.data.formats.text_files import head_text
 from utils.data.formats.text_lines import read_lines, split_lines
 from utils.data.images import UnreadableImage
 from utils.runtime.files import write_file

@@ -1,12 +1,41 @@
-"""Bytes of an annotation file -> text."""
+"""Annotation files of unknown origin, as bytes and as text."""
 
 import codecs
 import re
+from pathlib import Path
 
+from utils.data.formats.entries import Malformed
 from utils.data.problems import Problems
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
 _CHINESE = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff00-\uffef]")
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole file. Raises `Malformed` if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise Malformed(f"cannot be read ({error.strerror})") from None
+
+
+def read_text(path: Path, problems: Problems) -> str:
+    """The whole file, as `decode_text`. Raises `Malformed` if it cannot be read."""
+    return decode_text(read_bytes(path), str(path), problems)
+
+
+def head_of(path: Path, size: int = 1 << 16) -> bytes:
+    """The first bytes of a file; b"" if it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(size)
+    except OSError:
+        return b""
+
+
+def head_text(path: Path, size: int = 1 << 16) -> str:
+    """The first bytes of a file as text in the encoding that they look like, to see what it is; "" as `head_of`."""
+    return decode_text(head_of(path, size), str(path), Problems())
 
 
 def decode_text(data: bytes, place: str, problems: Problems) -> str:
