@@ -23,6 +23,11 @@ SPARSITY, FRAMES = 0.5, 256
 VIEW = ("short_side", "rotation", "stretch", "crop", "scale", "word_crops", "colour")
 """The options of `add_view_options`."""
 
+_GIVEN = ("--pretrain-model", "--save-dir", "--prune", "--continue-training", "--resume", "--width", "--plan")
+_NOT_FOR_STEPS = dict.fromkeys(_GIVEN, "prune.py sets the checkpoint and the folder")
+_NOT_FOR_STEPS |= dict.fromkeys(("--auto-resume", "--rejector"), "each step fine-tunes what it has pruned")
+"""Training options that `--steps` does not take, and why."""
+
 ACTIONS = ("sparsity", "target_macs", "target_params", "target_latency", "plan", "zeroed", "analyse", "show_groups")
 """The options that say how much to remove or what else to do; a command line has at most one of them."""
 
@@ -153,12 +158,10 @@ def _check_training_line(parser: Parser, args: argparse.Namespace, line: list[st
         return
     if args.steps == 1:
         parser.error("training options after -- have an effect with --steps 2 or more only")
-    for name in ("pretrain-model", "save-dir", "prune", "continue-training", "resume", "width", "plan"):
-        if any(word.split("=")[0] == f"--{name}" for word in line):
-            parser.error(f"training options after --: drop --{name}; prune.py sets the checkpoint and the folder")
-    for name in ("auto-resume", "rejector"):
-        if f"--{name}" in line:
-            parser.error(f"training options after --: drop --{name}; each step fine-tunes what it has pruned")
+    given = {word.split("=")[0] for word in line}
+    for name, reason in _NOT_FOR_STEPS.items():
+        if name in given:
+            parser.error(f"training options after --: drop {name}; {reason}")
     for step in range(1, args.steps):
         folder = step_folder(args.save_dir, step)
         teacher = parse_training_line([*line, "--save-dir", str(folder)]).options.teacher

@@ -12,9 +12,13 @@ import time
 EXIT_STOPPED = 75
 """Exit code of a run that a signal stopped and that saved everything: EX_TEMPFAIL of sysexits.h, "try again later"."""
 
-STOP_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1") if hasattr(signal, name)
-)
+
+def _present(*names: str) -> tuple[signal.Signals, ...]:
+    """The signals of these names that this platform has."""
+    return tuple(getattr(signal, name) for name in names if hasattr(signal, name))
+
+
+STOP_SIGNALS = _present("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1")
 
 _SAME_REQUEST_SECONDS = 1.0
 """Ctrl-C under torchrun arrives twice, from the terminal and from torchrun: within this time it is one request."""
@@ -60,7 +64,7 @@ class StopRequest:
 
 def stop_like_ctrl_c() -> None:
     """Let SIGTERM and SIGHUP interrupt this process as Ctrl-C does. One that is ignored, as under `nohup`, stays so."""
-    for number in (getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)):
+    for number in _present("SIGTERM", "SIGHUP"):
         if signal.getsignal(number) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
 
