@@ -103,7 +103,7 @@ def main(args: argparse.Namespace) -> None:
 
 
 def expand_inputs(inputs: list[str]) -> list[Source]:
-    """Files in the given order. Folders and globs become the pictures and videos in them, numbers become cameras."""
+    """Files in the given order, each once: the pictures and videos of folders and globs; numbers are cameras."""
     sources: list[Source] = []
     for text in inputs:
         path = Path(text)
@@ -122,7 +122,7 @@ def expand_inputs(inputs: list[str]) -> list[Source]:
             sources += matching
         else:
             raise UserError(f"{text}: no such file or folder, and no file matches this pattern; check the path")
-    return sources
+    return list(dict.fromkeys(sources))
 
 
 def list_files(folder: Path, suffixes: set[str]) -> list[Path]:

@@ -300,6 +300,8 @@ class TestScript:
         assert [path.name for path in expand_inputs([str(tmp_path)])] == names
         assert [path.name for path in expand_inputs([str(tmp_path / "b*")])] == names[:2]
         assert expand_inputs(["0", str(tmp_path / "c.mp4")]) == [0, tmp_path / "c.mp4"]
+        twice = [str(tmp_path / names[0]), "0", str(tmp_path), f"{tmp_path}/./{names[0]}", "0"]
+        assert expand_inputs(twice) == [tmp_path / names[0], 0, *(tmp_path / name for name in names[1:])]
         for wrong in ("none.jpg", "empty", "empt*"):
             with pytest.raises(UserError, match=re.escape(wrong)):
                 expand_inputs([str(tmp_path / wrong)])

@@ -3,10 +3,11 @@
     python3 -m tools.extract_frames VIDEO --every N --out DIR
 
 Writes DIR/<video's name>_<frame's number>.jpg for frame 0, N, 2N, ... If DIR has frames of another video of that name,
-or other such files, the name gets longer (clip.avi_000000.jpg). Damaged frames are counted and listed; reading goes on
-after them.
+or other such files, the name gets longer (clip.avi_000000.jpg). Frames of an earlier run with another N stay, as they
+may be annotated; they are counted. Damaged frames are counted and listed; reading goes on after them.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,16 +53,20 @@ def build_parser() -> Parser:
 
 def main() -> None:
     args = build_parser().parse_args()
-    count, problems = 0, Problems()
-    name = None
+    written: set[Path] = set()
+    problems, name = Problems(), None
     for number, frame in read_frames(args.video, args.every, problems):
         if name is None:  # the first frame: the video can be read
             results = ResultFolder(args.out, "extract_frames", r"(.+)_\d{6,}\.jpg")
             name = results.name_sources([args.video])[args.video]
             results.save()
-        write_image(args.out / f"{name}_{number:06d}.jpg", frame)
-        count += 1
-    print(f"{printable(args.out)}: {count} frames of {printable(args.video)}")
+        picture = args.out / f"{name}_{number:06d}.jpg"
+        write_image(picture, frame)
+        written.add(picture)
+    own = re.compile(rf"{re.escape(str(name))}_\d{{6,}}\.jpg")
+    earlier = {picture for picture in args.out.glob("*.jpg") if own.fullmatch(picture.name)} - written
+    print(f"{printable(args.out)}: {len(written)} frames of {printable(args.video)}", end="")
+    print(f"; {len(earlier)} of an earlier run stay" if earlier else "")
     if problems:
         print(f"left out:\n{problems}")
 

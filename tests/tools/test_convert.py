@@ -112,6 +112,12 @@ def test_frames_of_a_video(tmp_path, run_script, refuses):
     assert not problems
     run_script("-m", "tools.extract_frames", tmp_path / "v.avi", "--every", 4, "--out", tmp_path / "out")
     assert sorted(path.name for path in (tmp_path / "out").glob("[!.]*")) == [f"v_{n:06d}.jpg" for n in (0, 4, 8)]
+    (tmp_path / "out" / "v_1_000006.jpg").touch()  # of a video v_1
+    output = run_script(
+        "-m", "tools.extract_frames", tmp_path / "v.avi", "--every", 8, "--out", tmp_path / "out"
+    ).stdout
+    assert f"2 frames of {tmp_path / 'v.avi'}; 1 of an earlier run stay" in output
+    assert (tmp_path / "out" / "v_000004.jpg").exists()
     (tmp_path / "bad.mp4").write_bytes(b"no video")
     refuses(
         "-m",
