@@ -56,7 +56,7 @@ demo: $(VENV)/installed-extra
 	@echo "pictures: $(DEMO)/original, $(DEMO)/pruned, $(DEMO)/finetuned"
 
 # A process per core, with one thread each: PyTorch's threads wait for each other where there are more than cores.
-PYTEST := -m pytest --numprocesses auto --dist worksteal
+PYTEST := -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/installed-dev .opencv4/installed

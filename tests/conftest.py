@@ -14,6 +14,7 @@ from model_pruned import FOTSModelPruned
 from tools.demo_data import make_frames, make_synthtext
 from utils.checkpoint import save_checkpoint
 from utils.network.channels import uniform_plan
+from utils.runtime.signals import STOP_SIGNALS
 
 ROOT = Path(__file__).resolve().parent.parent
 REAL_DATA = Path(os.environ.get("TEXT_DATA", ROOT.parent / "shared" / "data"))
@@ -21,7 +22,7 @@ REAL_DATA = Path(os.environ.get("TEXT_DATA", ROOT.parent / "shared" / "data"))
 
 def pytest_addoption(parser):
     parser.addoption("--mutations", type=int, default=20, help="mutated files of each kind that tests/robustness reads")
-    parser.addoption("--kills", type=int, default=3, help="kills and signals that a run of tests/robustness gets")
+    parser.addoption("--kills", type=int, default=3, help="kills and signals that a run gets")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,9 +32,15 @@ def _no_traces_in_the_users_cache(tmp_path_factory):
 
 @pytest.fixture(scope="session", autouse=True)
 def _interruptible():
-    """A shell that starts the tests in the background has Ctrl-C ignored, by the processes that they start, too."""
-    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """A shell has Ctrl-C ignored in the background, `nohup` SIGHUP: by the processes that the tests start, too."""
+    for number in STOP_SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
+
+@pytest.fixture(scope="session")
+def kills(request) -> int:
+    return request.config.getoption("--kills")
 
 
 @pytest.fixture(scope="session")

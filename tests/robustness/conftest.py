@@ -6,8 +6,3 @@ import pytest
 @pytest.fixture(scope="session")
 def mutations(request) -> int:
     return request.config.getoption("--mutations")
-
-
-@pytest.fixture(scope="session")
-def kills(request) -> int:
-    return request.config.getoption("--kills")

@@ -150,13 +150,13 @@ class TestResume:
 
 
 class TestNothingLost:
-    def test_thirty_kills(self, tmp_path, line):
+    def test_kills_while_it_saves(self, tmp_path, line, kills):
         """SIGKILL at random moments, also while saving: the checkpoint always loads, and the run progresses."""
         chance = random.Random(0)
         process = start(*line, "--epoch", 100_000, "--save-dir", tmp_path, "--save-every", 0.0001)
         wait_for(tmp_path / "last.pt", process)
         steps = []
-        for _ in range(30):
+        for _ in range(2 * kills):
             time.sleep(chance.uniform(0, 0.25))
             os.kill(process.pid, signal.SIGKILL)
             process.communicate()
@@ -171,7 +171,7 @@ class TestNothingLost:
         process.kill()
         process.communicate()
         assert steps == sorted(steps)
-        assert len(set(steps)) > 25
+        assert len(set(steps)) > 1.6 * kills
 
     def test_two_runs_do_not_share_a_folder(self, tmp_path, refuses, line):
         process = start(*line, "--epoch", 1000, "--save-dir", tmp_path)
