@@ -11,9 +11,7 @@ from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import nn
-from torchvision.models.resnet import BasicBlock
 
 from utils.errors import UserError
 from utils.maps import MAX_DISTANCE, Prediction
@@ -119,6 +117,32 @@ class FOTSModel(TextNetwork):
             raise UserError(f"{source}: no ResNet-34 weights: {str(error).splitlines()[-1].strip()}") from None
 
 
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution if it `projects`.
+
+    "Deep Residual Learning for Image Recognition" (He et al., CVPR 2016), figure 2; parameters are named as in
+    torchvision's `BasicBlock`. inner: channels between the convolutions, which a channel plan can make fewer.
+    """
+
+    def __init__(self, in_channels: int, inner: int, out_channels: int, stride: int = 1, *, projects: bool = False):
+        super().__init__()
+        downsample = None
+        if projects:
+            shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
+            downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
+        self.conv1 = nn.Conv2d(in_channels, inner, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(inner)
+        self.relu = nn.ReLU(True)
+        self.conv2 = nn.Conv2d(inner, out_channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        self.downsample = downsample
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        out = self.bn2(self.conv2(self.relu(self.bn1(self.conv1(features)))))
+        out += self.downsample(features) if self.downsample else features
+        return self.relu(out)
+
+
 class Decoder(nn.Module):
     """Squeezes the deeper features, resizes them to the encoder map and concatenates them to it."""
 
@@ -137,27 +161,16 @@ def _convolution(in_channels: int, out_channels: int, stride: int = 1) -> nn.Seq
 
 
 def _encoder_stage(plan: Mapping[str, int], before: str, stage: str, stride: int) -> nn.Sequential:
-    """A ResNet-34 stage of torchvision's blocks, from the channel group `before` to the channel group `stage`."""
+    """A ResNet-34 stage, from the channel group `before` to the channel group `stage`."""
     count = sum(group.startswith(f"{stage}.") for group in plan)
-    blocks = []
-    for number in range(count):
-        first = number == 0
-        in_channels, out_channels = plan[before if first else stage], plan[stage]
-        inner, block_stride = plan[f"{stage}.{number}.conv1"], stride if first else 1
-        downsample = None
-        if first and before != stage:
-            shortcut = nn.Conv2d(in_channels, out_channels, 1, stride, bias=False)
-            downsample = nn.Sequential(shortcut, nn.BatchNorm2d(out_channels))
-        block = BasicBlock(in_channels, out_channels, block_stride, downsample)
-        if inner != out_channels:  # a channel plan can make the inner width smaller; torchvision's block has one width
-            block.conv1 = nn.Conv2d(in_channels, inner, 3, block_stride, 1, bias=False)
-            block.bn1 = nn.BatchNorm2d(inner)
-            block.conv2 = nn.Conv2d(inner, out_channels, 3, 1, 1, bias=False)
-        blocks.append(block)
-    return nn.Sequential(*blocks)
+    first = ResidualBlock(plan[before], plan[f"{stage}.0.conv1"], plan[stage], stride, projects=before != stage)
+    others = [ResidualBlock(plan[stage], plan[f"{stage}.{number}.conv1"], plan[stage]) for number in range(1, count)]
+    return nn.Sequential(first, *others)
 
 
 def _download_imagenet() -> dict[str, torch.Tensor]:
+    import torchvision  # takes as long to import as PyTorch
+
     weights = torchvision.models.ResNet34_Weights.IMAGENET1K_V1
     try:
         return weights.get_state_dict(progress=True, check_hash=True)
