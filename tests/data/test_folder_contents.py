@@ -35,14 +35,14 @@ def test_what_is_not_used_is_counted(tmp_path, picture):
     folder.mkdir()
     for name in ("a.jpg", "a.png", "b.jpg", "c.jpg", "phone.heic", "page.pdf", "notes.json", ".hidden", "Thumbs.db"):
         shutil.copy(picture, folder / name)
-    for name in ("a", "b", "lost"):
-        (folder / f"{name}.txt").write_text(LINE)
+    for name in ("a.txt", "b.TXT", "lost.TXT"):
+        (folder / name).write_text(LINE)
     annotations = read_text_files(folder, folder)
     assert list(annotations.names) == ["a.jpg", "a.png", "b.jpg"]
     found = {kind: (count, example) for kind, count, example in annotations.problems.rows()}
     shared = found.pop("annotation files that several images of one name share, used for each")
     assert shared == (1, f"{folder / 'a.txt'}: a.jpg, a.png")
-    assert found.pop("annotation files without an image, left out") == (1, str(folder / "lost.txt"))
+    assert found.pop("annotation files without an image, left out") == (1, str(folder / "lost.TXT"))
     assert found.pop("files of a type that is not read, left out") == (1, str(folder / "page.pdf"))
     (key,) = (kind for kind in found if "format that is not read" in kind)
     assert found.pop(key) == (1, str(folder / "phone.heic"))

@@ -230,8 +230,9 @@ def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
 def text_file_of(name: Path, texts: Path, prefix: str = "") -> Path | None:
     """The annotation file of an image (path relative to the images' folder); None if there is none."""
     for start in dict.fromkeys((prefix, "", "gt_")):
-        if (text := texts / name.parent / f"{start}{name.stem}.txt").is_file():
-            return text
+        for suffix in (".txt", ".TXT"):
+            if (text := texts / name.parent / f"{start}{name.stem}{suffix}").is_file():
+                return text
     return None
 
 

@@ -44,6 +44,6 @@ def note_text_files(folder: Path, images_of: Mapping[Path, list[Path]], problems
         if len(images) > 1:
             names = ", ".join(image.name for image in images)
             problems.add("annotation files that several images of one name share, used for each", f"{text}: {names}")
-    for text in sorted(folder.rglob("*.txt")):
+    for text in sorted(folder.rglob("*.[tT][xX][tT]")):
         if text not in images_of:
             problems.add("annotation files without an image, left out", str(text))
