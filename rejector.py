@@ -56,7 +56,7 @@ def train_rejector(
     refuse_overlap([output], [options.pretrain_model])
     frames = [*open_pictures(options, train=True)], [*open_pictures(options, train=False)]
     training = RejectorTraining(model, thresholds(options), machine.device)
-    workers = count_workers(options.num_workers, machine.device)
+    workers = count_workers(options.num_workers, machine)
     sources, validation_sources = (
         [
             Source(make_loader(each, EpochSampler(each, options.seed + number), size, workers), is_annotated)

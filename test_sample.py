@@ -44,7 +44,7 @@ from utils.options.parser import Parser
 from utils.options.reading import read_options
 from utils.options.sample import sample_folders
 from utils.options.testing import add_testing_options
-from utils.runtime.device import choose_device, count_workers, describe_device
+from utils.runtime.device import Machine, choose_device, count_workers, describe_device
 from utils.runtime.files import refuse_overlap, write_file
 from utils.runtime.results import ResultFolder
 
@@ -92,7 +92,7 @@ def main(args: argparse.Namespace) -> None:
     results = prepare_report(args.output_dir, datasets[0].folders) if args.output_dir else None
     print(f"device     {detector.runs_on}")
 
-    workers = count_workers(args.num_workers, device)
+    workers = count_workers(args.num_workers, Machine(device))
     settings = ValidationSettings(thresholds, SWEEP if args.sweep else ())
     scales = []
     for dataset in datasets:

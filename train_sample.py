@@ -227,7 +227,7 @@ def build_loader(options: argparse.Namespace, machine: Machine, dataset: FrameDa
     require_words(dataset, purpose)
     rank, world = machine.ranks.rank, machine.ranks.world
     sampler = EpochSampler(dataset, options.seed, rank=rank, world=world, even=purpose == "training")
-    return make_loader(dataset, sampler, options.batch_size, count_workers(options.num_workers, machine.device))
+    return make_loader(dataset, sampler, options.batch_size, count_workers(options.num_workers, machine))
 
 
 def build_run(start: Start, machine: Machine, loaders: Loaders) -> Run:

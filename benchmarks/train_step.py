@@ -189,7 +189,7 @@ def measure(folder: Path, network: str, kind: set[str], args: argparse.Namespace
     torch.use_deterministic_algorithms(DETERMINISTIC in kind, warn_only=True)
     learner = build(kind, FOTSModelPruned(uniform_plan(NETWORKS[network])))
     frames = TextDataset(read_text_files(folder, folder), transform=TrainTransform(crop=args.crop))
-    workers = count_workers(args.num_workers, learner.machine.device)
+    workers = count_workers(args.num_workers, learner.machine)
     loader = make_loader(frames, EpochSampler(frames), args.batch_size, workers)
     batches = itertools.chain.from_iterable(itertools.repeat(loader))
     step = TimedStep(learner, GUARD in kind)

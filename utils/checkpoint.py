@@ -180,7 +180,8 @@ def match_parameters(state: Mapping, groups: list[list[nn.Parameter]]) -> tuple[
 
 def rng_state() -> dict:
     """The states of this process's random number generators, as tensors."""
-    return {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()}
+    on_gpus = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+    return {"cpu": torch.get_rng_state(), "cuda": on_gpus}
 
 
 def _size_of(contents: dict) -> int:

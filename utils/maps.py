@@ -5,6 +5,7 @@ Cell ``(x, y)`` of a map corresponds to pixel ``(STRIDE * x, STRIDE * y)`` of th
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -74,10 +75,18 @@ def normalise(images: torch.Tensor) -> torch.Tensor:
     The result is contiguous; a plain permutation would be in channels_last order. The memory format is the choice of
     whoever calls the network.
     """
-    pixels = images.permute(0, 3, 1, 2).contiguous().float()
-    mean = pixels.new_tensor(IMAGE_MEAN).view(1, 3, 1, 1) * 255
-    std = pixels.new_tensor(IMAGE_STD).view(1, 3, 1, 1) * 255
-    return (pixels - mean) / std
+    mean, std = _statistics_on(images.device)
+    return (images.permute(0, 3, 1, 2).contiguous().float() - mean) / std
+
+
+@functools.cache
+def _statistics_on(device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """ImageNet's mean and standard deviation of a pixel, (1, 3, 1, 1): copied once, as that waits for a GPU."""
+    import torch
+
+    with torch.inference_mode(False):
+        mean, std = (torch.tensor(values, device=device).view(1, 3, 1, 1) * 255 for values in (IMAGE_MEAN, IMAGE_STD))
+    return mean, std
 
 
 def hide_padding(prediction: Prediction, sizes: list[tuple[int, int]]) -> Prediction:

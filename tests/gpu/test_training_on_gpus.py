@@ -34,6 +34,7 @@ def line(rendered):
 
 @pytest.fixture
 def loader(rendered):
+    torch.cuda.init()
     dataset = SynthText(rendered / "synthtext", transform=TrainTransform(96, crop=96))
     return make_loader(dataset, EpochSampler(dataset), 4, 0)
 

@@ -2,12 +2,14 @@
 
 import argparse
 import math
+import shutil
 from typing import ClassVar
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from datasets import EpochSampler, SynthText, make_loader
+from datasets import EpochSampler, SampleDataset, SynthText, make_loader
 from loss import TERMS, Criterion
 from model_pruned import FOTSModelPruned
 from train_sample import parse_args
@@ -18,7 +20,10 @@ from utils.network.loss_terms import Term
 from utils.network.parameter_groups import named_groups, optimizer_groups
 from utils.options.training import learner_settings, resumed_options, step_settings
 from utils.runtime.device import Machine
+from utils.runtime.signals import StopRequest
+from utils.training.average import WeightAverage
 from utils.training.build import LearnerSettings, build_learner
+from utils.training.epoch import train_one_epoch
 from utils.training.log import EpochLog
 from utils.training.progress import Progress
 from utils.training.resume import continue_from
@@ -253,3 +258,33 @@ class TestResultsTable:
         (tmp_path / "results.csv").touch()
         append_row(tmp_path / "results.csv", self.ROWS[0])
         assert (tmp_path / "results.csv").read_text().splitlines()[0] == "epoch,train_loss,hmean"
+
+
+def test_the_average_is_pytorchs(small_plan):
+    torch.manual_seed(0)
+    model = FOTSModelPruned(small_plan)
+    ours = WeightAverage(model, 0.9)
+    theirs = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    for _ in range(4):
+        model(torch.randn(2, 3, 64, 64))  # changes the BatchNorms' statistics
+        for parameter in model.parameters():
+            parameter.data += torch.randn_like(parameter)
+        ours.update_parameters(model)
+        theirs.update_parameters(model)
+    expected = theirs.state_dict()
+    assert ours.state_dict().keys() == expected.keys()
+    for name, tensor in ours.state_dict().items():
+        assert torch.equal(tensor, expected[name]) or name.endswith("num_batches_tracked"), name
+
+
+@pytest.mark.parametrize(("sync_bn", "images"), [(False, 5), (True, 4)])
+def test_a_batch_that_cannot_be_read(tmp_path, rendered, small_plan, sync_bn, images):
+    """3 steps of 2 batches of 1. With --sync-bn, a process without one of them would let the others wait for ever."""
+    shutil.copytree(rendered / "frames", tmp_path / "frames")
+    dataset = SampleDataset(tmp_path / "frames", transform=TrainTransform(96, crop=96))
+    sorted((tmp_path / "frames" / "train_images1").iterdir())[2].write_bytes(b"no picture")
+    run = small_run(small_plan)
+    run.settings, run.learner.sync_bn = StepSettings(StepSize(1, 2)), sync_bn
+    with StopRequest() as stop:
+        train_one_epoch(run, make_loader(dataset, EpochSampler(dataset), 1, 0), Saver(tmp_path, {}), stop)
+    assert (run.progress.step, run.progress.images) == (3, images)

@@ -104,8 +104,9 @@ def collate(items: list[Frame | Problems]) -> Batch | Problems:
 def make_loader(dataset: FrameDataset, sampler: Sampler, batch_size: int, workers: int) -> DataLoader:
     """A loader of `Batch` in the sampler's order, with `workers` processes that live as long as the loader.
 
-    A batch none of whose frames can be read arrives as `Problems`. Iterating raises `WorkerLost` if a worker process
-    ends, or if the shared memory is too small for the batches.
+    Batches are in pinned memory if this process computes on a GPU already. A batch none of whose frames can be read
+    arrives as `Problems`. Iterating raises `WorkerLost` if a worker process ends, or if the shared memory is too small
+    for the batches.
     """
     return _GuardedLoader(
         _DrawnFrames(dataset),
@@ -113,7 +114,7 @@ def make_loader(dataset: FrameDataset, sampler: Sampler, batch_size: int, worker
         sampler=sampler,
         num_workers=workers,
         collate_fn=_collate_shared if workers else collate,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=torch.cuda.is_initialized(),
         persistent_workers=workers > 0,
         prefetch_factor=_PREFETCHED if workers else None,
         worker_init_fn=_begin_worker,

@@ -10,6 +10,7 @@
     pruning = prune(evidence, Sparsity(0.5), Method("obs"))                 # pruning.network, pruning.kept
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -88,7 +89,8 @@ def prune_network(
     """
     chosen = Options(**options)
     method = Method(criterion, chosen.rules, chosen.replacement)
-    with torch.random.fork_rng(devices=[]):
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.random.fork_rng(gpus):
         torch.manual_seed(chosen.seed)
         evidence = Evidence(model, batches, chosen.loss, chosen.seed)
         network = prune(evidence, chosen.target or Sparsity(sparsity), method).network
@@ -119,10 +121,11 @@ def build_pruning(evidence: Evidence, kept: Kept, replacement: str | None = None
 
 
 def remove_masked_channels(model: TextNetwork) -> Pruning:
-    """The network without the channels whose output is constant over the picture, for example masked ones.
+    """The network, on the CPU, without the channels whose output is constant over the picture, as masked ones are.
 
     Constants are folded into the next biases; see `utils.pruning.masked.varying_channels` for what is exact.
     """
+    model = copy.deepcopy(model).cpu()
     state, kept = varying_channels(model.state_dict())
     return Pruning(keep_channels(model, kept, compensate(state, kept, estimate_inputs(state))), kept)
 

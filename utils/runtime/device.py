@@ -19,7 +19,7 @@ class Machine(NamedTuple):
 
 
 def choose_device(ngpus: int, ranks: Ranks = ALONE, threads: int | None = None) -> torch.device:
-    """This process's GPU if one is asked for and available, else the CPU with its share of the cores as threads.
+    """This process's GPU if one is asked for and available, else the CPU; its share of the cores as threads.
 
     ngpus: of --ngpus; 0 for the CPU. threads: of --threads, see `choose_threads`.
     Raises `UserError` for more processes than the CPU has cores.
@@ -31,9 +31,10 @@ def choose_device(ngpus: int, ranks: Ranks = ALONE, threads: int | None = None) 
     if ngpus and torch.cuda.is_available():
         device = torch.device("cuda", ranks.local_rank)
         torch.cuda.set_device(device)
-        return device
-    torch.set_num_threads(choose_threads(threads, ranks.local_world).number)
-    return torch.device("cpu")
+    else:
+        device = torch.device("cpu")
+    torch.set_num_threads(choose_threads(threads, ranks.local_world).number)  # on a GPU, the targets' counts use them
+    return device
 
 
 def describe_device(device: torch.device, ngpus: int, threads: int | None = None, ranks: Ranks = ALONE) -> str:
@@ -63,12 +64,14 @@ def use_deterministic_algorithms() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def count_workers(asked: int | None, device: torch.device) -> int:
-    """The number of worker processes that read data.
+def count_workers(asked: int | None, machine: Machine) -> int:
+    """The number of worker processes that read data for this process.
 
     asked: of --num-workers. By default 1 on the CPU, where reading takes a small part of a core and the network needs
-    the others; else one for each core, at most 8.
+    the others; else one for each core of this process's share, 1 to 8.
     """
     if asked is not None:
         return asked
-    return 1 if device.type == "cpu" else min(available_cores(), 8)
+    if machine.device.type == "cpu":
+        return 1
+    return min(max(available_cores() // machine.ranks.local_world, 1), 8)

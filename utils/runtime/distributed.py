@@ -73,14 +73,14 @@ ALONE = Ranks()
 def launch(main: Callable, args, processes: int) -> None:
     """Run main(args, ranks) in `processes` new processes, or in this one: alone, or as one of torchrun's.
 
-    args: must be picklable. A process that fails ends the run with its exit code. Signals to stop are passed on to all
-    processes, as SIGTERM.
+    args: must be picklable. processes: 0 for one that uses no GPU. A process that fails ends the run with its exit
+    code. Signals to stop are passed on to all processes, as SIGTERM.
     """
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     if all(name in os.environ for name in names):  # as torchrun sets them
         if "TORCHELASTIC_RUN_ID" in os.environ:
             end_with_parent(signal.SIGTERM)  # torchrun itself ends at once where it does not know a signal
-        _join(main, args, Ranks(*(int(os.environ[name]) for name in names)))
+        _join(main, args, Ranks(*(int(os.environ[name]) for name in names)), on_gpus=processes > 0)
     elif processes <= 1:
         main(args, ALONE)
     else:
@@ -142,8 +142,8 @@ def _child(main: Callable, args, ranks: Ranks) -> None:
     run_script(lambda: _join(main, args, ranks))
 
 
-def _join(main: Callable, args, ranks: Ranks) -> None:
-    gpus = torch.cuda.device_count()
+def _join(main: Callable, args, ranks: Ranks, *, on_gpus: bool = True) -> None:
+    gpus = torch.cuda.device_count() if on_gpus else 0
     if 0 < gpus < ranks.local_world:
         raise UserError(f"{ranks.local_world} processes on this machine, which has {gpus} GPUs; give --ngpus {gpus}")
     dist.init_process_group("cpu:gloo,cuda:nccl" if gpus else "gloo")

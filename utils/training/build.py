@@ -7,7 +7,6 @@ from typing import cast
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from utils.checkpoint import load_model
 from utils.errors import UserError
@@ -15,6 +14,7 @@ from utils.network.base import TextNetwork
 from utils.network.loss_terms import BaseCriterion
 from utils.network.parameter_groups import optimizer_groups
 from utils.runtime.device import Machine, cpu_multiplies_bf16
+from utils.training.average import WeightAverage
 from utils.training.distillation import Distillation
 from utils.training.learner import Learner, set_train_mode
 from utils.training.schedule import Schedule
@@ -55,7 +55,7 @@ def build_learner(
     set_train_mode(model, settings.freeze_bn)
     ema = None
     if settings.ema:
-        ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(settings.ema), use_buffers=True)
+        ema = WeightAverage(model, settings.ema)
     amp_dtype = choose_precision(settings.amp, device)
     groups = optimizer_groups(model, settings.decay_weights_only)
     optimizer = torch.optim.Adam(groups, settings.lr, weight_decay=settings.weight_decay, fused=True)
@@ -71,6 +71,7 @@ def build_learner(
         ema=ema,
         distillation=build_distillation(settings.teacher, model, device) if settings.teacher else None,
         freeze_bn=settings.freeze_bn,
+        sync_bn=settings.sync_bn,
     )
 
 

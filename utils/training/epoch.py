@@ -45,7 +45,7 @@ def train_one_epoch(run: Run, loader: DataLoader, saver: Saver, stop: StopReques
         for batches in groups:
             save_is_due = ranks.is_first and save_timer.is_due()
             totals, asked = sum_over_processes(
-                run, batches, Asked(stop.requested, save_is_due, groups.loss is not None)
+                run, batches, Asked(stop.requested, save_is_due, groups.loss is not None, groups.unreadable)
             )
             if asked.fails:
                 pending.read_back()
@@ -53,7 +53,8 @@ def train_one_epoch(run: Run, loader: DataLoader, saver: Saver, stop: StopReques
                 if ranks.is_first and progress.step > first_step:
                     saver.save(run)
                 raise WorkerLost(" ".join(filter(None, ranks.gather(str(groups.loss or "")))))
-            if batches or ranks.world > 1:
+            waits_in_vain = asked.misses and run.learner.sync_bn  # for a process with fewer batches, in each BatchNorm
+            if (batches or ranks.world > 1) and not waits_in_vain:
                 seed_step(run.settings.seed, progress.epoch, progress.step, ranks.rank)
                 outcome = step.take(batches, totals)
                 pending.add(outcome.finite, batches)
@@ -86,6 +87,8 @@ class Asked(NamedTuple):
     saves: bool
     fails: bool
     """A reading worker is lost: no step can be taken."""
+    misses: bool
+    """A batch is missing, none of whose images could be read."""
 
 
 def sum_over_processes(run: Run, batches: list[Batch], asked: Asked) -> tuple[StepTotals, Asked]:
@@ -94,8 +97,9 @@ def sum_over_processes(run: Run, batches: list[Batch], asked: Asked) -> tuple[St
     names, counted = count_names(criterion.terms), [criterion.counts(batch.target) for batch in batches]
     counts = [float(sum(each[name] for each in counted)) for name in names]
     images = sum(len(batch.images) for batch in batches)
-    *counts, images, stops, saves, fails = run.ranks.sum([*counts, images, *map(float, asked)])
-    return StepTotals(dict(zip(names, counts, strict=True)), images), Asked(bool(stops), bool(saves), bool(fails))
+    *counts, images, stops, saves, fails, misses = run.ranks.sum([*counts, images, *map(float, asked)])
+    requests = Asked(bool(stops), bool(saves), bool(fails), bool(misses))
+    return StepTotals(dict(zip(names, counts, strict=True)), images), requests
 
 
 class BatchGroups:
@@ -108,6 +112,8 @@ class BatchGroups:
     def __init__(self, loader: DataLoader, count: int, problems: Problems):
         self._loader, self._count, self._problems = loader, count, problems
         self.loss: WorkerLost | None = None
+        self.unreadable = False
+        """Whether the last group lacks a batch, none of whose images could be read."""
 
     def __iter__(self) -> Iterator[list[Batch]]:
         batches = iter(self._loader)
@@ -122,7 +128,9 @@ class BatchGroups:
                 return
             for item in items:
                 self._problems.update(item if isinstance(item, Problems) else item.problems)
-            yield [item for item in items if not isinstance(item, Problems)]
+            readable = [item for item in items if not isinstance(item, Problems)]
+            self.unreadable = len(readable) < len(items)
+            yield readable
 
 
 class PendingSteps:

@@ -7,11 +7,11 @@ from typing import cast
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel
 
 from utils.network.base import TextNetwork
 from utils.network.loss_terms import BaseCriterion
 from utils.runtime.device import Machine
+from utils.training.average import WeightAverage
 from utils.training.distillation import Distillation
 from utils.training.schedule import Schedule
 
@@ -31,11 +31,13 @@ class Learner:
     machine: Machine
     amp_dtype: torch.dtype | None = None
     """Precision of the forward pass; None for float32."""
-    ema: AveragedModel | None = None
+    ema: WeightAverage | None = None
     """The exponential moving average of the weights."""
     distillation: Distillation | None = None
     freeze_bn: bool = False
     """BatchNorms keep their statistics, scales and shifts."""
+    sync_bn: bool = False
+    """BatchNorms compute their statistics over all processes, which wait for each other in each forward pass."""
 
     @property
     def measured(self) -> TextNetwork:

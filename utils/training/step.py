@@ -115,8 +115,8 @@ class TrainingStep:
         return StepOutcome(finite, [each.map(masked) for each in sums], masked(distilled), images)
 
     def copy_buffers(self) -> list[torch.Tensor]:
-        """The BatchNorms' statistics before the step, which a skipped step restores."""
-        return [buffer.clone() for buffer in self.learner.model.buffers()]
+        """The BatchNorms' statistics before the step, which a skipped step restores; none if they are frozen."""
+        return [] if self.learner.freeze_bn else [buffer.clone() for buffer in self.learner.model.buffers()]
 
     def synchronised(self, is_last: bool) -> contextlib.AbstractContextManager:
         """The context of a forward pass; gradients are summed over the processes with the last batch only."""
