@@ -7,7 +7,6 @@ or other such files, the name gets longer (clip.avi_000000.jpg). Frames of an ea
 may be annotated; they are counted. Damaged frames are counted and listed; reading goes on after them.
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,20 +52,20 @@ def build_parser() -> Parser:
 
 def main() -> None:
     args = build_parser().parse_args()
-    written: set[Path] = set()
+    written: set[str] = set()
+    earlier: set[str] = set()
     problems, name = Problems(), None
     for number, frame in read_frames(args.video, args.every, problems):
         if name is None:  # the first frame: the video can be read
             results = ResultFolder(args.out, "extract_frames", r"(.+)_\d{6,}\.jpg")
             name = results.name_sources([args.video])[args.video]
             results.save()
-        picture = args.out / f"{name}_{number:06d}.jpg"
-        write_image(picture, frame)
-        written.add(picture)
-    own = re.compile(rf"{re.escape(str(name))}_\d{{6,}}\.jpg")
-    earlier = {picture for picture in args.out.glob("*.jpg") if own.fullmatch(picture.name)} - written
-    print(f"{printable(args.out)}: {len(written)} frames of {printable(args.video)}", end="")
-    print(f"; {len(earlier)} of an earlier run stay" if earlier else "")
+            earlier = results.files_of(name)
+        file = f"{name}_{number:06d}.jpg"
+        write_image(args.out / file, frame)
+        written.add(file)
+    others = f"; {len(earlier - written)} of an earlier run stay" if earlier - written else ""
+    print(f"{printable(args.out)}: {len(written)} frames of {printable(args.video)}{others}")
     if problems:
         print(f"left out:\n{problems}")
 

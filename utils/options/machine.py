@@ -23,7 +23,7 @@ def add_machine_options(group, *, workers: bool = True) -> None:
     """Add the options of GPUs and, with workers, of the processes that read data."""
     option(group, "--ngpus N", whole_number(0), 1, "GPUs to use; 0, or a machine without a GPU: the CPU")
     if workers:
-        text = "worker processes that read data (default: 1 on the CPU, else one for each core, at most 8)"
+        text = "worker processes that read data (default: 1 on the CPU, else one for each core of its share, at most 8)"
         option(group, "--num-workers N", whole_number(0, MOST_WORKERS), None, text)
     text = (
         "threads on the CPU (default: OMP_NUM_THREADS, else one for each core of the affinity mask and the CPU quota)"

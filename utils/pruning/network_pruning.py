@@ -10,7 +10,6 @@
     pruning = prune(evidence, Sparsity(0.5), Method("obs"))                 # pruning.network, pruning.kept
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -125,8 +124,7 @@ def remove_masked_channels(model: TextNetwork) -> Pruning:
 
     Constants are folded into the next biases; see `utils.pruning.masked.varying_channels` for what is exact.
     """
-    model = copy.deepcopy(model).cpu()
-    state, kept = varying_channels(model.state_dict())
+    state, kept = varying_channels({name: tensor.cpu() for name, tensor in model.state_dict().items()})
     return Pruning(keep_channels(model, kept, compensate(state, kept, estimate_inputs(state))), kept)
 
 

@@ -33,13 +33,16 @@ def choose_threads(asked: int | None = None, processes: int = 1) -> Threads:
     reason = "cores" if quota is None or quota >= mask else f"CPU quota of {quota:g} cores"
     if processes > 1:
         reason += f", {processes} processes"
-    return Threads(max(1, available_cores() // processes), reason)
+    return Threads(available_cores(processes), reason)
 
 
-def available_cores() -> int:
-    """The number of CPU cores that this process may use: of its affinity mask, and whole cores of its CPU quota."""
-    quota = quota_cores()
-    return affinity_cores() if quota is None else max(1, min(affinity_cores(), math.floor(quota)))
+def available_cores(processes: int = 1) -> int:
+    """The number of CPU cores that this process may use: of its affinity mask, and whole cores of its CPU quota.
+
+    processes: that share them; each may use as many of them, at least one.
+    """
+    quota, mask = quota_cores(), affinity_cores()
+    return max(1, (mask if quota is None else min(mask, math.floor(quota))) // processes)
 
 
 def affinity_cores() -> int:

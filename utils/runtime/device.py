@@ -72,6 +72,4 @@ def count_workers(asked: int | None, machine: Machine) -> int:
     """
     if asked is not None:
         return asked
-    if machine.device.type == "cpu":
-        return 1
-    return min(max(available_cores() // machine.ranks.local_world, 1), 8)
+    return 1 if machine.device.type == "cpu" else min(available_cores(machine.ranks.local_world), 8)

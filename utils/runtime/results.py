@@ -89,6 +89,10 @@ class ResultFolder:
         """The names whose results a file may be."""
         return {found[1] for pattern in self._patterns if (found := pattern.fullmatch(file))}
 
+    def files_of(self, name: str) -> set[str]:
+        """The names of the files in the folder that may be results of the input of this name."""
+        return {file for file in os.listdir(self.folder) if name in self._names_of(file)}
+
     def claim(self, file_name: str) -> Path:
         """The path of a result that is not one input's. Raises `UserError` if the command did not write the file."""
         path = self.folder / file_name

@@ -18,14 +18,16 @@ class WeightAverage(AveragedModel):
 
     @torch.no_grad()
     def update_parameters(self, model: nn.Module) -> None:
-        pairs = list(zip(_tensors(self.module), _tensors(model), strict=True))
-        floats = [(mine, new) for mine, new in pairs if mine.is_floating_point()] if self.n_averaged else []
-        if floats:
-            mine, new = zip(*floats, strict=True)
-            torch._foreach_lerp_(mine, new, 1 - self.decay)
-        for mine, new in pairs:
-            if not self.n_averaged or not mine.is_floating_point():
-                mine.copy_(new, non_blocking=True)
+        averages: list[torch.Tensor] = []
+        values: list[torch.Tensor] = []
+        for average, value in zip(_tensors(self.module), _tensors(model), strict=True):
+            if self.n_averaged and average.is_floating_point():
+                averages.append(average)
+                values.append(value)
+            else:
+                average.copy_(value)
+        if averages:
+            torch._foreach_lerp_(averages, values, 1 - self.decay)
         self.n_averaged += 1
 
 

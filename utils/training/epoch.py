@@ -97,9 +97,8 @@ def sum_over_processes(run: Run, batches: list[Batch], asked: Asked) -> tuple[St
     names, counted = count_names(criterion.terms), [criterion.counts(batch.target) for batch in batches]
     counts = [float(sum(each[name] for each in counted)) for name in names]
     images = sum(len(batch.images) for batch in batches)
-    *counts, images, stops, saves, fails, misses = run.ranks.sum([*counts, images, *map(float, asked)])
-    requests = Asked(bool(stops), bool(saves), bool(fails), bool(misses))
-    return StepTotals(dict(zip(names, counts, strict=True)), images), requests
+    sums = iter(run.ranks.sum([*counts, images, *map(float, asked)]))
+    return StepTotals({name: next(sums) for name in names}, next(sums)), Asked(*map(bool, sums))
 
 
 class BatchGroups:
