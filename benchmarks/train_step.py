@@ -144,8 +144,8 @@ class TimedStep(TrainingStep):
         self.clock.lap("optimizer")
         return self.clock.parts
 
-    def copy_buffers(self) -> list[torch.Tensor]:
-        return super().copy_buffers() if self.has_guard else []
+    def copy_statistics(self) -> list[tuple[list[torch.Tensor], torch.Tensor]]:
+        return super().copy_statistics() if self.has_guard else []
 
     def predict(self, batch: Batch) -> tuple[torch.Tensor, Prediction]:
         result = super().predict(batch)

@@ -32,9 +32,10 @@ def count_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+@torch.inference_mode()
 def count_macs(model: nn.Module, height: int, width: int) -> dict[str, int]:
-    """The MACs of each convolution, by its name, for one image (3, height, width). No feature map is computed."""
-    model = copy.deepcopy(model).to("meta").eval()
+    """The MACs of each convolution, by its name, for one image (3, height, width)."""
+    model = copy.deepcopy(model).eval()
     macs: dict[str, int] = {}
 
     def counting_hook(name: str) -> Callable:
@@ -46,7 +47,7 @@ def count_macs(model: nn.Module, height: int, width: int) -> dict[str, int]:
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d):
             module.register_forward_hook(counting_hook(name))
-    model(torch.empty(1, 3, height, width, device="meta"))
+    model(next(model.parameters()).new_zeros(1, 3, height, width))
     return macs
 
 
@@ -62,17 +63,22 @@ def milliseconds_per_frame(model: nn.Module, height: int, width: int, repeats: i
 
     It is timed on the model's device, as `utils.detector.Detector` runs it: BatchNorms folded, channels_last.
     """
-    device = next(model.parameters()).device
-    model = for_inference(model, device)
-    image = torch.zeros(1, 3, height, width, device=device).contiguous(memory_format=torch.channels_last)
+    model, image = _ready_to_detect(model, height, width)
     times = []
     for _ in range(repeats + 2):
         start = time.perf_counter()
         model(image)
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if image.is_cuda:
+            torch.cuda.synchronize(image.device)
         times.append(time.perf_counter() - start)
     return sorted(times[2:])[repeats // 2] * 1000
+
+
+def _ready_to_detect(model: nn.Module, height: int, width: int) -> tuple[nn.Module, torch.Tensor]:
+    """The network as `utils.detector.Detector` runs it, and a black image (1, 3, height, width), on its device."""
+    device = next(model.parameters()).device
+    image = torch.zeros(1, 3, height, width, device=device).contiguous(memory_format=torch.channels_last)
+    return for_inference(model, device), image
 
 
 class PlanCosts:
@@ -132,13 +138,13 @@ class _LiveBytes(TorchDispatchMode):
 def peak_memory(model: nn.Module, height: int, width: int) -> int:
     """The bytes of the weights, of one image and of the feature maps that exist at the same time, at most.
 
-    No feature map is computed. The work space of the convolutions' library is not included.
+    The network is as `utils.detector.Detector` runs it. The work space of the convolutions' library is not included.
     """
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    model = copy.deepcopy(model).to("meta").eval()
+    model, image = _ready_to_detect(model, height, width)
     with _LiveBytes() as tracker:
-        model(torch.empty(1, 3, height, width, device="meta"))
-    return weights + tracker.peak
+        model(image)
+    return weights + image.nbytes + tracker.peak
 
 
 def measure_cost(model: TextNetwork, height: int, width: int) -> dict[str, float]:

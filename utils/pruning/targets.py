@@ -77,7 +77,7 @@ class MacsTarget(_RemainingSteps):
 
     def choose(self, model: TextNetwork, scores: Scores, rules: Rules) -> Kept:
         """See `PruningTarget`."""
-        cost = _plan_costs(model, self.size).macs
+        cost = PlanCosts(model, *self.size).macs
         return choose_within(scores, cost, self.budget(cost(model.plan), self.share * cost(ORIGINAL_PLAN)), rules)
 
 
@@ -89,7 +89,7 @@ class ParametersTarget(_RemainingSteps):
 
     def choose(self, model: TextNetwork, scores: Scores, rules: Rules) -> Kept:
         """See `PruningTarget`."""
-        cost = _plan_costs(model, SIZE).parameters
+        cost = PlanCosts(model, *SIZE).parameters
         return choose_within(scores, cost, self.budget(cost(model.plan), self.share * cost(ORIGINAL_PLAN)), rules)
 
 
@@ -120,7 +120,7 @@ class LatencyTarget(_RemainingSteps):
         with limit_threads(self.threads):
             if self.clock:
                 self._report(f"measuring with {self.clock}")
-                estimate: Cost = _plan_costs(model, self.size).macs
+                estimate: Cost = PlanCosts(model, *self.size).macs
             else:
                 self._report(f"measuring the layers, {torch.get_num_threads()} threads")
                 estimate = LayerTimes(model, *self.size).milliseconds
@@ -145,9 +145,3 @@ class PlanTarget:
     def at_step(self, step: int, steps: int) -> "PlanTarget":
         """The same plan in each step."""
         return self
-
-
-def _plan_costs(model: TextNetwork, size: tuple[int, int]) -> PlanCosts:
-    """MACs and parameters by channel plan; they are counted on the original network, without its memory."""
-    with torch.device("meta"):
-        return PlanCosts(model.with_plan(ORIGINAL_PLAN), *size)

@@ -85,7 +85,7 @@ class TrainingStep:
 
     def take(self, batches: Sequence[Batch], totals: StepTotals) -> StepOutcome:
         """One step on this process's batches (of a loader); their gradients are accumulated."""
-        learner, buffers = self.learner, self.copy_buffers()
+        learner, statistics = self.learner, self.copy_statistics()
         sums: list[LossSums] = []
         loss_value = distilled = torch.zeros((), device=learner.machine.device)
         for number, batch in enumerate(batches):
@@ -103,8 +103,9 @@ class TrainingStep:
         if not batches:
             self.join_others()
         finite = self.update(loss_value)
-        for buffer, old in zip(learner.model.buffers(), buffers, strict=bool(buffers)):
-            buffer.copy_(torch.where(finite, buffer, old) if batches else old)
+        for buffers, old in statistics:
+            kept = torch.where(finite, torch.cat(buffers), old) if batches else old
+            torch._foreach_copy_(buffers, kept.split([len(buffer) for buffer in buffers]))
         if learner.ema:
             learner.ema.update_parameters(learner.model)
 
@@ -114,9 +115,15 @@ class TrainingStep:
         images = sum(len(batch.images) for batch in batches)
         return StepOutcome(finite, [each.map(masked) for each in sums], masked(distilled), images)
 
-    def copy_buffers(self) -> list[torch.Tensor]:
-        """The BatchNorms' statistics before the step, which a skipped step restores; none if they are frozen."""
-        return [] if self.learner.freeze_bn else [buffer.clone() for buffer in self.learner.model.buffers()]
+    def copy_statistics(self) -> list[tuple[list[torch.Tensor], torch.Tensor]]:
+        """The BatchNorms' statistics before the step, which a skipped step restores; none if they are frozen.
+
+        For each data type the buffers, and a copy of all their values in one tensor: a few operations for all of them.
+        """
+        by_type: dict[torch.dtype, list[torch.Tensor]] = {}
+        for buffer in () if self.learner.freeze_bn else self.learner.model.buffers():
+            by_type.setdefault(buffer.dtype, []).append(buffer.view(-1))
+        return [(buffers, torch.cat(buffers)) for buffers in by_type.values()]
 
     def synchronised(self, is_last: bool) -> contextlib.AbstractContextManager:
         """The context of a forward pass; gradients are summed over the processes with the last batch only."""
