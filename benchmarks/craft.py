@@ -103,7 +103,7 @@ class CraftDetector:
         """(H, W, 3) uint8 RGB -> quads (K, 4, 2) in its pixels, clockwise. The image is padded, not resized."""
         padded = _pad_with_black(image)
         images = normalise(torch.from_numpy(padded)[None]).contiguous(memory_format=torch.channels_last)
-        text, link = self.network(images)[0].numpy()
+        text, link = self.network(images)[0].float().numpy()
         return find_boxes(np.ascontiguousarray(text), np.ascontiguousarray(link)) * STRIDE
 
 

@@ -16,6 +16,7 @@ adds confident detections that overlap no annotated word of the training images 
 
 import argparse
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,9 @@ from utils.options.reading import add_reading_options, read_options
 from utils.options.view import add_detection_options
 from utils.runtime.device import choose_device
 from utils.runtime.files import refuse_overlap
+
+Finder = Callable[[Path], np.ndarray]
+"""A picture's path -> quads (K, 4, 2) in its pixels. Raises `UnreadableImage`."""
 
 
 def build_parser() -> Parser:
@@ -75,7 +79,7 @@ def main(args: argparse.Namespace) -> None:
             "--pretrain-model: give the checkpoint of the detector that drafts (only --propagate needs none)"
         )
     elif args.ignore_unmatched:
-        mark_unmatched(args, problems)
+        mark_unmatched(args, confident_finder, problems)
     else:
         draft(args, problems)
     if problems:
@@ -117,22 +121,37 @@ def carry_over(args: argparse.Namespace, problems: Problems) -> None:
     print(f"{printable(args.out)}: words of frame {args.propagate} carried over to {to}")
 
 
-def mark_unmatched(args: argparse.Namespace, problems: Problems) -> None:
-    """Write a copy of an annotated folder with unexplained detections as don't-care."""
+def confident_finder(args: argparse.Namespace) -> Finder:
+    """Finds the detections of at least the score of --sure."""
+    detector = open_detector(args)
+
+    def find(path: Path) -> np.ndarray:
+        quads, scores = detector.detect(path)
+        return quads[np.asarray(scores) >= args.sure]
+
+    return find
+
+
+def mark_unmatched(
+    args: argparse.Namespace, open_finder: Callable[[argparse.Namespace], Finder], problems: Problems
+) -> None:
+    """Write a copy of an annotated folder with what is found beside the words as don't-care.
+
+    args: `source`, `out` and `format`, and what `open_finder` needs.
+    """
     conversion = Conversion(args.source, args.out, copy=True)
     target = args.format or conversion.recognised.format.name
     if not FORMATS[target].write:
         raise UserError(f"{args.source}: {target} cannot be written; choose another format with --format")
     conversion.refuse_shared_names(target)
-    detector, added = open_detector(args), []
+    find, added = open_finder(args), []
 
     def mark(entry: Entry, path: Path) -> Entry:
         try:
-            quads, scores = detector.detect(path)
+            marked = add_unmatched(entry, find(path))
         except UnreadableImage as error:
             problems.add("pictures unreadable, their words left as they are", str(error))
             return entry
-        marked = add_unmatched(entry, quads[np.asarray(scores) >= args.sure])
         added.append(len(marked.quads) - len(entry.quads))
         return marked
 

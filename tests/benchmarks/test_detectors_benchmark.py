@@ -1,4 +1,4 @@
-"""benchmarks.detectors: what it writes, what it leaves out, CRAFT's boxes."""
+"""benchmarks.detectors: what it writes, what it leaves out; CRAFT's boxes and marks."""
 
 import json
 import sys
@@ -40,6 +40,13 @@ def test_tables_of_a_checkpoint_without_the_other_packages(rendered, small_check
     assert min(times["1"] for times in row["milliseconds"].values()) > 0
     rows = [line.split("|") for line in tables.read_text().splitlines() if line.startswith("| small")]
     assert len(rows) == 2 and rows[1][2].strip() == f"{row['parameters']:,}"
+
+
+@pytest.mark.usefixtures("without_packages")
+def test_marking_needs_the_package_of_craft(rendered, refuses, tmp_path):
+    line = ["benchmarks/mark_with_craft.py", rendered / "frames", "--out", tmp_path / "marked"]
+    refuses(*line, parts=["CRAFT", "pip install --no-deps -r benchmarks/requirements.txt"])
+    assert not (tmp_path / "marked").exists()
 
 
 @pytest.mark.usefixtures("without_packages")
