@@ -45,6 +45,11 @@ def flag(group, name: str, text: str) -> None:
     group.add_argument(name, action="store_true", help=text)
 
 
+def dashed(name: str) -> str:
+    """The option of a name in the Namespace: "save_dir" -> "--save-dir"."""
+    return f"--{name.replace('_', '-')}"
+
+
 def nonempty_text(text: str) -> str:
     """Argument type: a text that is not blank. An empty value usually comes from an unset shell variable."""
     if not text.strip():

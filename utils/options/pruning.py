@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from utils.data.augmentation import MOST_SIDE
 from utils.maps import SIZE_MULTIPLE
 from utils.options.machine import MOST_IMAGES, add_cache_option
-from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
+from utils.options.parser import Parser, dashed, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
 from utils.options.sample import add_format_option, add_sample_option
 from utils.options.training import parse_args as parse_training_line
@@ -205,8 +205,3 @@ def _refuse(parser: Parser, given: set[str], names: Iterable[str], reason: str) 
     """End with an error if one of the named options is given."""
     if wrong := [name for name in names if name in given]:
         parser.error(f"{dashed(wrong[0])} {reason}")
-
-
-def dashed(name: str) -> str:
-    """The option of a name in the Namespace."""
-    return f"--{name.replace('_', '-')}"

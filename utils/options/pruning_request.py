@@ -14,8 +14,8 @@ from utils.decode import Thresholds
 from utils.deploy.engines import EngineSettings
 from utils.deploy.exported_latency import ExportedClock
 from utils.network.channels import read_plan
-from utils.options.parser import Parser
-from utils.options.pruning import ACTIONS, FRAMES, SPARSITY, check_line, chosen_criterion, dashed
+from utils.options.parser import Parser, dashed
+from utils.options.pruning import ACTIONS, FRAMES, SPARSITY, check_line, chosen_criterion
 from utils.options.reading import read_options
 from utils.options.sample import sample_folders
 from utils.options.view import thresholds, train_transform

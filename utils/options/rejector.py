@@ -4,7 +4,7 @@ import argparse
 import os
 from collections.abc import Collection
 
-from utils.options.parser import Parser, flag, nonempty_text, number, option
+from utils.options.parser import Parser, dashed, flag, nonempty_text, number, option
 
 MOST_LOST = 0.01
 
@@ -41,12 +41,12 @@ def check_rejector(parser: Parser, options: argparse.Namespace, given: Collectio
     """Refuse what --rejector lacks, and options that have no effect with it or without it."""
     if not options.rejector:
         for name in sorted(set(OWN) & set(given)):
-            parser.error(f"--{name.replace('_', '-')} has no effect without --rejector")
+            parser.error(f"{dashed(name)} has no effect without --rejector")
         return
     for name in ("pretrain_model", "val"):
         if not getattr(options, name):
-            parser.error(f"--rejector needs --{name.replace('_', '-')}")
+            parser.error(f"--rejector needs {dashed(name)}")
     if options.ngpus > 1 or "RANK" in os.environ:
         parser.error("--rejector is trained by one process: start it without torchrun and --ngpus")
     for name in sorted(set(given) - USED):
-        parser.error(f"--{name.replace('_', '-')} has no effect with --rejector; drop it")
+        parser.error(f"{dashed(name)} has no effect with --rejector; drop it")

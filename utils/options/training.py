@@ -11,7 +11,7 @@ import torch
 
 from utils.errors import UserError
 from utils.options.machine import MOST_IMAGES, add_cache_option, add_machine_options
-from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
+from utils.options.parser import Parser, dashed, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options
 from utils.options.rejector import add_rejector_options, check_rejector, rejector_folders
 from utils.options.sample import add_format_option, add_ratio_option, add_sample_option, sample_folders
@@ -167,15 +167,10 @@ def parse_args(arguments: Sequence[str] | None = None, description: str | None =
     return line
 
 
-def option_name(name: str) -> str:
-    """The option of a name in the Namespace: "save_dir" -> "--save-dir"."""
-    return f"--{name.replace('_', '-')}"
-
-
 def check_resume(parser: Parser, line: CommandLine) -> None:
     """Refuse options that a resumed run would ignore."""
     if ignored := sorted(line.given - set(KEPT_ON_RESUME)):
-        parser.error(f"--resume continues with the run's own options: drop {', '.join(map(option_name, ignored))}")
+        parser.error(f"--resume continues with the run's own options: drop {', '.join(map(dashed, ignored))}")
 
 
 def check_required(parser: Parser, options: argparse.Namespace) -> None:
@@ -188,7 +183,7 @@ def check_required(parser: Parser, options: argparse.Namespace) -> None:
         parser.error(str(error))
     for name in ("continue_training", "prune"):
         if getattr(options, name) and not options.pretrain_model:
-            parser.error(f"{option_name(name)} needs --pretrain-model: the checkpoint that it refers to")
+            parser.error(f"{dashed(name)} needs --pretrain-model: the checkpoint that it refers to")
 
 
 def check_values(parser: Parser, options: argparse.Namespace) -> None:
@@ -210,10 +205,10 @@ def check_network(parser: Parser, line: CommandLine) -> None:
         parser.error("--backbone-weights has no effect with --pretrain-model, which holds all weights; drop one")
     for name in sorted(widths, reverse=True):
         if options.pretrain_model:
-            parser.error(f"{option_name(name)} is for a new network: --pretrain-model has its own widths; drop one")
+            parser.error(f"{dashed(name)} is for a new network: --pretrain-model has its own widths; drop one")
         if options.backbone_weights not in (None, "none"):
             weights = f"--backbone-weights {options.backbone_weights}"
-            parser.error(f"{weights} fits the original's widths only; drop {option_name(name)}")
+            parser.error(f"{weights} fits the original's widths only; drop {dashed(name)}")
     if len(widths) == 2:
         parser.error("--width and --plan both set the network's widths; drop one")
     last = last_checkpoint(options).resolve()
@@ -227,10 +222,10 @@ def check_effects(parser: Parser, line: CommandLine) -> None:
     options = line.options
     for name, kind in (("patience", "plateau"), ("warmup_steps", "cosine")):
         if name in line.given and options.schedule != kind:
-            parser.error(f"{option_name(name)} has no effect with --schedule {options.schedule}; it is for {kind}")
+            parser.error(f"{dashed(name)} has no effect with --schedule {options.schedule}; it is for {kind}")
     for name, other in NEEDS:
         if name in line.given and not getattr(options, other):
-            parser.error(f"{option_name(name)} has no effect without {option_name(other)}")
+            parser.error(f"{dashed(name)} has no effect without {dashed(other)}")
 
 
 def check_teacher(options: argparse.Namespace) -> None:
@@ -250,7 +245,7 @@ def resumed_options(line: CommandLine, saved: dict) -> argparse.Namespace:
     for name in sorted(line.given - set(KEPT_ON_RESUME)):
         if _plain(own[name]) != _plain(options[name]):
             raise UserError(
-                f"{last_checkpoint(line.options)}: its run has {option_name(name)} {options[name]}, this line "
+                f"{last_checkpoint(line.options)}: its run has {dashed(name)} {options[name]}, this line "
                 f"{own[name]}; give the same, or another --save-dir"
             )
     resumed = argparse.Namespace(**options)
