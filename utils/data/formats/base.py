@@ -59,7 +59,6 @@ class Format:
     """An annotation format. `find` looks into the files; the first format in the registry that finds some is read."""
 
     name: str
-    description: str
     find: Callable[[Folder], Finding | None]
     read: Callable[[Source], Iterable[Entry]]
     """Raises `Malformed` for a file that cannot be read at all."""

@@ -139,4 +139,4 @@ def _area(quad: np.ndarray) -> float:
     return float(abs(x @ np.roll(y, -1) - y @ np.roll(x, -1)) / 2)
 
 
-FORMAT = Format("coco", "COCO JSON: images, annotations, categories", find, read, write)
+FORMAT = Format("coco", find, read, write)

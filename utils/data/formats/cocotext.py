@@ -79,4 +79,4 @@ def _corners(annotation: dict) -> np.ndarray:
     return box_corners(left, top, left + width, top + height)
 
 
-FORMAT = Format("cocotext", "COCO-Text and TextOCR: JSON with imgs and anns by id", find, read)
+FORMAT = Format("cocotext", find, read)

@@ -165,4 +165,4 @@ def _xml_text(text: str, name: str, problems: Problems) -> str:
     return kept
 
 
-FORMAT = Format("cvat", "CVAT XML 1.1, for images and for video", find, read, write, replace)
+FORMAT = Format("cvat", find, read, write, replace)

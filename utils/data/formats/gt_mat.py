@@ -112,4 +112,4 @@ def _narrowed(quads: np.ndarray) -> np.ndarray:
     return single if same else quads
 
 
-FORMAT = Format("gt.mat", "SynthText's gt.mat", find, read, write)
+FORMAT = Format("gt.mat", find, read, write)

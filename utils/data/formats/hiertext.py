@@ -83,4 +83,4 @@ def _ignored(word: dict) -> bool:
     return word.get("legible") is False or text_of(word.get("text")).strip() == DONT_CARE
 
 
-FORMAT = Format("hiertext", "HierText: JSON of paragraphs, lines and words", find, read)
+FORMAT = Format("hiertext", find, read)

@@ -48,4 +48,4 @@ def _shape(rectangle: Element, words: WordList) -> Shape:
     return Shape(box_corners(x, y, x + width, y + height), text, text.strip() == DONT_CARE)
 
 
-FORMAT = Format("icdar2003", "XML of ICDAR 2003 and Street View Text", find, read)
+FORMAT = Format("icdar2003", find, read)

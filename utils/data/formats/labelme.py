@@ -123,11 +123,4 @@ def _shapes(entry: Entry, output: Output) -> Iterator[dict]:
         }
 
 
-FORMAT = Format(
-    "labelme",
-    "JSON files of labelme or X-AnyLabeling, one beside each image",
-    find,
-    read,
-    write,
-    one_file_an_image=True,
-)
+FORMAT = Format("labelme", find, read, write, one_file_an_image=True)

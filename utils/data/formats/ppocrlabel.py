@@ -123,4 +123,4 @@ def replace(source: Source, entries: dict[str, Entry]) -> bytes:
     return mark + "\n".join(lines).encode()
 
 
-FORMAT = Format("ppocrlabel", "Label.txt of PPOCRLabel, label files of PaddleOCR", find, read, write, replace)
+FORMAT = Format("ppocrlabel", find, read, write, replace)

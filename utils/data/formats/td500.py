@@ -55,11 +55,4 @@ def read(source: Source) -> Iterator[Entry]:
     yield words.entry(name)
 
 
-FORMAT = Format(
-    "td500",
-    "MSRA-TD500's .gt files: rotated boxes",
-    find,
-    read,
-    one_file_an_image=True,
-    empty_suffixes=(".gt",),
-)
+FORMAT = Format("td500", find, read, one_file_an_image=True, empty_suffixes=(".gt",))

@@ -130,4 +130,4 @@ def _values(cell: Cell) -> np.ndarray:
     return cell.values.astype(np.float64)
 
 
-FORMAT = Format("totaltext", "Total-Text's polygons, .txt or .mat", find, read, one_file_an_image=True)
+FORMAT = Format("totaltext", find, read, one_file_an_image=True)

@@ -103,12 +103,4 @@ def shortest(value: np.floating | float) -> str:
     return np.format_float_positional(value, trim="-")
 
 
-FORMAT = Format(
-    "txt",
-    "a .txt file an image, a word a line: quads, polygons, boxes, ICDAR 2013, 2015, MLT",
-    find,
-    read,
-    write,
-    one_file_an_image=True,
-    empty_suffixes=(".txt",),
-)
+FORMAT = Format("txt", find, read, write, one_file_an_image=True, empty_suffixes=(".txt",))

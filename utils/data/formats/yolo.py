@@ -148,13 +148,4 @@ def _outside(shares: np.ndarray) -> int:
     return int(((centre < 0) | (centre > 1) | (high - low > 1.01)).any(1).sum())
 
 
-FORMAT = Format(
-    "yolo",
-    "YOLO label files of Ultralytics: oriented boxes (OBB), boxes, polygons",
-    find,
-    read,
-    write,
-    one_file_an_image=True,
-    unlisted_are_empty=True,
-    empty_suffixes=(".txt",),
-)
+FORMAT = Format("yolo", find, read, write, one_file_an_image=True, unlisted_are_empty=True, empty_suffixes=(".txt",))
