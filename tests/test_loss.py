@@ -159,13 +159,14 @@ def test_everything_stays_on_the_inputs_device():
 def test_names_and_weights_follow_from_the_terms():
     criterion = Criterion()
     assert criterion.names == ("classification", "iou", "angle")
-    assert criterion.weights == {"classification": 1, "iou": 1, "angle": 10}
+    weights = {term.name: term.weight for term in criterion.terms}
+    assert weights == {"classification": 1, "iou": 1, "angle": 10}
     with torch.no_grad():
         sums = criterion(*random_maps(4))
     assert criterion.of(sums.tolist()).tolist() == sums.tolist()
     parts = sums.parts()
     assert list(parts) == ["loss", *criterion.names]
-    assert sum(criterion.weights[name] * parts[name] for name in criterion.names) == pytest.approx(parts["loss"])
+    assert sum(weights[name] * parts[name] for name in criterion.names) == pytest.approx(parts["loss"])
     assert criterion.zeros().parts() == dict.fromkeys(parts, 0)
 
 

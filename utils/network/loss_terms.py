@@ -96,11 +96,6 @@ class BaseCriterion:
         """The terms' names, in order."""
         return tuple(term.name for term in self.terms)
 
-    @property
-    def weights(self) -> dict[str, float]:
-        """The terms' weights by name."""
-        return {term.name: term.weight for term in self.terms}
-
     def zeros(self) -> LossSums:
         """The sums of no image, float64 on the CPU."""
         return self.of([0.0] * (len(self.terms) + len(count_names(self.terms))))
