@@ -15,11 +15,10 @@ class Schedule:
 
     def __init__(self, optimizer: torch.optim.Optimizer, kind: str, patience: int, warmup_steps: int, total_steps: int):
         self.kind, self._optimizer = kind, optimizer
-        self._plateau: ReduceLROnPlateau | None = None
-        self._cosine: LambdaLR | None = None
+        self._scheduler: ReduceLROnPlateau | LambdaLR
         self._rate = optimizer.param_groups[0]["lr"]
         if kind == "plateau":
-            self._plateau = ReduceLROnPlateau(optimizer, factor=0.5, patience=patience)
+            self._scheduler = ReduceLROnPlateau(optimizer, factor=0.5, patience=patience)
         else:
 
             def factor(step: int) -> float:
@@ -28,29 +27,30 @@ class Schedule:
                 share = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
                 return 0.5 * (1 + math.cos(math.pi * min(share, 1)))
 
-            self._cosine = LambdaLR(optimizer, factor)
+            self._scheduler = LambdaLR(optimizer, factor)
 
     def after_step(self) -> None:
-        if self._cosine:
-            self._cosine.step()
+        if isinstance(self._scheduler, LambdaLR):
+            self._scheduler.step()
 
     def after_epoch(self, watched_loss: float) -> None:
-        if self._plateau:
-            self._plateau.step(watched_loss)
+        if isinstance(self._scheduler, ReduceLROnPlateau):
+            self._scheduler.step(watched_loss)
 
     def state_dict(self) -> dict:
         return {"kind": self.kind, **self._scheduler.state_dict()}
 
     def reset_rate(self) -> None:
         """Set the optimizer's rate to the one that this schedule starts with, whatever a checkpoint restored."""
-        rates = self._cosine.get_last_lr() if self._cosine else [self._rate] * len(self._optimizer.param_groups)
+        is_cosine = isinstance(self._scheduler, LambdaLR)
+        rates = self._scheduler.get_last_lr() if is_cosine else [self._rate] * len(self._optimizer.param_groups)
         for group, rate in zip(self._optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
 
     def set_patience(self, patience: int) -> None:
         """Change the plateau schedule's patience."""
-        if self._plateau:
-            self._plateau.patience = patience
+        if isinstance(self._scheduler, ReduceLROnPlateau):
+            self._scheduler.patience = patience
 
     def load_state_dict(self, state: dict) -> bool:
         """Load a schedule's state. Returns False, and loads nothing, if it is of the other kind."""
@@ -58,9 +58,3 @@ class Schedule:
             return False
         self._scheduler.load_state_dict({name: value for name, value in state.items() if name != "kind"})
         return True
-
-    @property
-    def _scheduler(self) -> ReduceLROnPlateau | LambdaLR:
-        scheduler = self._plateau or self._cosine
-        assert scheduler is not None
-        return scheduler
