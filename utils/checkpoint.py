@@ -19,7 +19,7 @@ from utils.network.base import TextNetwork
 from utils.network.channels import ORIGINAL_PLAN, plan_of
 from utils.network.origin import Origin
 from utils.network.state_dicts import canonical_names, check_tensors, read_weights
-from utils.runtime.files import atomic_file, link_or_copy
+from utils.runtime.files import atomic_file
 
 FORMAT = 1
 """Version of the files that this code writes."""
@@ -77,12 +77,6 @@ def _disk_full(path: Path, contents: dict) -> UserError:
         f"{path}: could not be written (disk full); it takes about {needed / 2**20:.1f} MiB, "
         f"{max(needed - free, 0) / 2**20:.1f} more than are free; the old file is unchanged"
     )
-
-
-def save_again(path: Path, *others: Path) -> None:
-    """Save the checkpoint at `path` under other names, too: as hard links where the file system has them."""
-    for other in others:
-        link_or_copy(path, other)
 
 
 def load_model(path: str | Path) -> tuple[TextNetwork, dict]:

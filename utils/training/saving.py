@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from utils.checkpoint import rng_state, save_again, save_checkpoint
+from utils.checkpoint import rng_state, save_checkpoint
+from utils.runtime.files import link_or_copy
 from utils.training.run import Run
 
 
@@ -56,10 +57,12 @@ class Saver:
         if learner.ema and row is not None:
             average = self.folder / "ema.pt"
             save_checkpoint(average, learner.model, weights=learner.ema.module, **contents)
-            save_again(average, *([self.folder / "best.pt"] if is_best else []))
+            if is_best:
+                link_or_copy(average, self.folder / "best.pt")
         elif is_best:
             names = [*names, "best.pt"]
         # last.pt is written last: a run that is killed in between repeats the end of the epoch with the same numbers
         first, *others = [self.folder / name for name in (*names, "last.pt")]
         save_checkpoint(first, learner.model, **contents)
-        save_again(first, *others)
+        for other in others:
+            link_or_copy(first, other)
