@@ -22,7 +22,7 @@ import torch
 
 from datasets import EpochSampler, make_loader, open_dataset
 from loss import Criterion
-from utils.checkpoint import load_model
+from utils.checkpoint import arguments_of, load_model
 from utils.data.augmentation import WholeFrame
 from utils.data.image_types import ReadOptions
 from utils.decode import SCORE_THRESHOLD, Thresholds
@@ -138,8 +138,7 @@ def refuse_files_of_others(args: argparse.Namespace, file_format: str) -> None:
 
 def describe(args: argparse.Namespace, network: TextNetwork, contents: dict) -> ExportedInfo:
     """What the file says about itself. Values that the command line leaves out are those of the checkpoint's run."""
-    trained = contents.get("arguments")
-    trained = trained if isinstance(trained, dict) else {}
+    trained = arguments_of(contents)
     short_side = args.short_side or trained.get("val_short_side") or WholeFrame.short_side
     threshold = args.score_threshold
     if threshold is None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from datasets import EpochSampler, TextDataset, make_loader
-from utils.checkpoint import save_checkpoint
+from utils.checkpoint import arguments_of, save_checkpoint
 from utils.data.annotations import Annotations, Words, list_images
 from utils.data.augmentation import WholeFrame
 from utils.data.frames import FrameDataset
@@ -71,8 +71,7 @@ def train_rejector(
     print(f"{describe_scores(scores)}\nthreshold   {training.rejector.threshold:.4f}")
     rows = [f"{threshold},{lost},{rejected}\n" for threshold, lost, rejected in scores.curve()]
     write_file(options.save_dir / ROC, "".join(["threshold,frames_lost,empty_rejected\n", *rows]))
-    own = contents.get("arguments")
-    arguments = {**(own if isinstance(own, dict) else {}), "val_short_side": options.val_short_side}
+    arguments = arguments_of(contents) | {"val_short_side": options.val_short_side}
     kept = {name: contents[name] for name in KEPT if name in contents}
     save_checkpoint(output, model, **kept, arguments=arguments, rejector=training.rejector.contents())
     print(f"{printable(options.save_dir)}: {CHECKPOINT}, {ROC}")

@@ -22,7 +22,7 @@ from datasets import EpochSampler, make_loader, open_dataset
 from loss import Criterion
 from model_pruned import FOTSModelPruned
 from utils.base_detector import BaseDetector
-from utils.checkpoint import check_pruned, load_model
+from utils.checkpoint import check_pruned, load_model, plain_arguments
 from utils.data.augmentation import WholeFrame
 from utils.deploy.detectors import is_exported, refuse_backend
 from utils.deploy.engines import EngineSettings
@@ -196,7 +196,7 @@ def run_metrics(args: argparse.Namespace, detector: BaseDetector, timing: Timing
     return {
         "timing": timing._asdict(),
         "device": detector.runs_on,
-        "arguments": {name: str(value) if isinstance(value, Path) else value for name, value in vars(args).items()},
+        "arguments": plain_arguments(vars(args)),
     }
 
 

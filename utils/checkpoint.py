@@ -116,6 +116,17 @@ def load_model(path: str | Path) -> tuple[TextNetwork, dict]:
     return network.eval(), contents
 
 
+def plain_arguments(arguments: Mapping[str, object]) -> dict[str, object]:
+    """The values of a command line as files hold them: paths as text."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
+
+
+def arguments_of(contents: Mapping) -> dict:
+    """The arguments of the run that wrote a checkpoint, from its contents; {} if it has none."""
+    arguments = contents.get("arguments")
+    return arguments if isinstance(arguments, dict) else {}
+
+
 def check_pruned(path: str | Path, network: TextNetwork, expected: bool) -> None:
     """Raise `UserError` if a checkpoint's network is pruned and --prune is not given, or the reverse."""
     if network.pruned and not expected:

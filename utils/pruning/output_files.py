@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from utils.checkpoint import save_checkpoint
+from utils.checkpoint import plain_arguments, save_checkpoint
 from utils.network.base import TextNetwork
 from utils.pruning.network_pruning import Pruning
 from utils.pruning.optimizer_state import select_optimizer
@@ -25,8 +25,7 @@ def save_pruning(
     if optimizer is not None:
         state, reason = select_optimizer(optimizer, before, pruning.kept)
         others = {} if reason else {"optimizer": state}
-    plain = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
-    save_checkpoint(path, pruning.network, epoch=0, arguments=plain, **others)
+    save_checkpoint(path, pruning.network, epoch=0, arguments=plain_arguments(arguments), **others)
     return reason
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from utils.checkpoint import load_model, restore_optimizer
+from utils.checkpoint import arguments_of, load_model, restore_optimizer
 from utils.errors import UserError
 from utils.network.base import TextNetwork
 from utils.training.run import Run
@@ -21,9 +21,10 @@ def read_interrupted(folder: Path) -> tuple[TextNetwork, dict]:
     """
     path = folder / "last.pt"
     model, contents = load_model(path)
-    if "last_epoch" not in (contents.get("arguments") or {}):
+    arguments = arguments_of(contents)
+    if "last_epoch" not in arguments:
         raise UserError(f"{path}: no checkpoint of a training run; start from it with --pretrain-model {path}")
-    if contents["epoch"] >= contents["arguments"]["last_epoch"]:
+    if contents["epoch"] >= arguments["last_epoch"]:
         raise RunComplete(
             f"{path}: the run is complete, {contents['epoch']} epochs; "
             f"to train further: --pretrain-model {path} --continue-training"

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from utils.checkpoint import rng_state, save_checkpoint
+from utils.checkpoint import plain_arguments, rng_state, save_checkpoint
 from utils.runtime.files import link_or_copy
 from utils.training.run import Run
 
@@ -20,7 +20,7 @@ class Saver:
 
     def __init__(self, folder: Path, arguments: Mapping[str, object], epoch_every: int = 1, seconds: float = 900):
         self.folder, self.epoch_every, self.seconds = folder, epoch_every, seconds
-        self.arguments = {name: str(value) if isinstance(value, Path) else value for name, value in arguments.items()}
+        self.arguments = plain_arguments(arguments)
 
     def save(self, run: Run) -> None:
         """Write last.pt within an epoch."""
