@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-import numpy as np
 from tqdm import tqdm
 
 from utils.data.frames import FrameInfo
@@ -98,12 +97,10 @@ def write_report(
         name = names[frame.path]
         write_results(folder / f"res_{name}.txt", quads)
         matching = match(frame.words, whole_pixels(quads))
-        found = int((~matching.ignored_detections).sum())
-        words = int((~np.asarray(frame.words.ignored)).sum())
         picture = f"{name}.jpg"
         drawn = draw_detections(frame.picture(), frame.words, quads, matching)
         write_image(folder / picture, shrunk(drawn, LONGEST_JPEG))
-        scores.append(FrameScore(frame.path.name, picture, Evaluation.from_counts(len(matching.pairs), words, found)))
+        scores.append(FrameScore(frame.path.name, picture, Evaluation.from_counts(*matching.counts)))
     page = render_page(sorted(scores, key=FrameScore.badness), metrics, tables)
     write_file(page_file, page)
 

@@ -56,8 +56,14 @@ class Matching(NamedTuple):
 
     pairs: list[tuple[int, int]]
     """(word, detection) indices that match."""
+    ignored_words: np.ndarray
     ignored_detections: np.ndarray
-    """(K,) bool: inside a don't-care word."""
+    """As in `Overlaps`."""
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """The matches, and the words and detections that are not ignored."""
+        return len(self.pairs), int((~self.ignored_words).sum()), int((~self.ignored_detections).sum())
 
 
 def evaluate(ground_truth: Iterable, detections: Iterable) -> Evaluation:
@@ -67,21 +73,17 @@ def evaluate(ground_truth: Iterable, detections: Iterable) -> Evaluation:
     detections: for each image quads (K, 4, 2), or (quads, scores) as `decode` returns them.
     Raises ValueError for coordinates that are not finite.
     """
-    matched = words = found = 0
-    for image_words, image_detections in zip(ground_truth, detections, strict=True):
-        image_words = Words(*image_words)
-        quads = image_detections[0] if isinstance(image_detections, tuple) else image_detections
-        matching = match(image_words, quads)
-        matched += len(matching.pairs)
-        words += int((~np.asarray(image_words.ignored, bool)).sum())
-        found += int((~matching.ignored_detections).sum())
-    return Evaluation.from_counts(matched, words, found)
+    counts = np.zeros(3, int)
+    for words, found in zip(ground_truth, detections, strict=True):
+        quads = found[0] if isinstance(found, tuple) else found
+        counts += match(Words(*words), quads).counts
+    return Evaluation.from_counts(*counts.tolist())
 
 
 def match(words: Words, detections: np.ndarray) -> Matching:
     """The matches of one image's words and detections (K, 4, 2)."""
     overlaps = find_overlaps(words, detections)
-    return Matching(assign(overlaps.candidates), overlaps.ignored_detections)
+    return Matching(assign(overlaps.candidates), overlaps.ignored_words, overlaps.ignored_detections)
 
 
 def find_overlaps(words: Words, detections: np.ndarray) -> Overlaps:
