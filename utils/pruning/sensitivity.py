@@ -1,7 +1,5 @@
 """The sensitivity of each channel group: the change of loss and hmean when that group alone is pruned."""
 
-import csv
-import io
 import itertools
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,6 +11,7 @@ from utils.pruning.importance import Scores
 from utils.pruning.selection import Kept, Rules, choose_share
 from utils.runtime.files import atomic_file, write_file
 from utils.runtime.optional import import_optional
+from utils.training.run_folder import format_rows
 
 SHARES = (0.25, 0.5, 0.75)
 """Shares of a group's channels that are removed."""
@@ -34,11 +33,7 @@ def measure_groups(scores: Scores, measure: Callable[[Kept], dict[str, float]]) 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
     """Write the rows to a CSV file, atomically."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, rows[0])
-    writer.writeheader()
-    writer.writerows(rows)
-    write_file(path, text.getvalue())
+    write_file(path, format_rows(rows[0], rows, header=True))
 
 
 def table_of_halves(rows: list[Row], whole: dict[str, float]) -> list[list[str]]:

@@ -86,7 +86,7 @@ def refuse_run_file(folder: Path, path: str | Path, name: str) -> None:
 def append_row(path: Path, row: Mapping[str, object]) -> None:
     """Append a line to a CSV file; a new or empty file gets a header."""
     is_new = not path.exists() or not path.stat().st_size
-    append_line(path, _format_rows(row, [row], header=is_new).removesuffix("\n"))
+    append_line(path, format_rows(row, [row], header=is_new).removesuffix("\n"))
 
 
 def repair_results(path: Path, row: Mapping[str, object]) -> None:
@@ -102,12 +102,13 @@ def repair_results(path: Path, row: Mapping[str, object]) -> None:
     epoch = int(str(row["epoch"]))
     kept = [line for line in found if line["epoch"].isdecimal() and int(line["epoch"]) < epoch]
     same = [line for line in found if line["epoch"] == str(epoch)]
-    repaired = _format_rows(columns, [*kept, *(same[:1] or [row])], header=True)
+    repaired = format_rows(columns, [*kept, *(same[:1] or [row])], header=True)
     if repaired.splitlines() != text.splitlines() or not text.endswith("\n"):
         write_file(path, repaired)
 
 
-def _format_rows(columns: Iterable[str], rows: Iterable[Mapping[str, object]], header: bool) -> str:
+def format_rows(columns: Iterable[str], rows: Iterable[Mapping[str, object]], header: bool) -> str:
+    """The rows as CSV; keys that are no columns are left out."""
     file = io.StringIO(newline="")
     writer = csv.DictWriter(file, list(columns), extrasaction="ignore")
     if header:
