@@ -1,8 +1,5 @@
 """An exported network as a PyTorch module, so that a checkpoint's measurements apply to it."""
 
-import statistics
-import time
-
 import numpy as np
 import torch
 
@@ -10,6 +7,7 @@ from utils.deploy.exported_detector import ExportedDetector
 from utils.maps import Prediction
 from utils.network.base import TextNetwork
 from utils.network.channels import ORIGINAL_PLAN
+from utils.network.cost import median_milliseconds
 from utils.network.origin import Origin
 
 
@@ -27,11 +25,7 @@ class ExportedNetwork(TextNetwork):
         return Prediction(*(torch.from_numpy(np.array(maps)) for maps in found))
 
 
-def milliseconds_per_run(detector: ExportedDetector, height: int, width: int, repeats: int = 9) -> float:
+def milliseconds_per_run(detector: ExportedDetector, height: int, width: int) -> float:
     """The median time of the network on one picture, in milliseconds, after a warm-up."""
-    images, times = np.zeros((1, 3, height, width), np.float32), []
-    for _ in range(repeats + 2):
-        start = time.perf_counter()
-        detector.run(images)
-        times.append(time.perf_counter() - start)
-    return statistics.median(times[2:]) * 1000
+    images = np.zeros((1, 3, height, width), np.float32)
+    return median_milliseconds(lambda: detector.run(images))

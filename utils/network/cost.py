@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import statistics
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
@@ -64,14 +65,23 @@ def milliseconds_per_frame(model: nn.Module, height: int, width: int, repeats: i
     It is timed on the model's device, as `utils.detector.Detector` runs it: BatchNorms folded, channels_last.
     """
     model, image = _ready_to_detect(model, height, width)
-    times = []
-    for _ in range(repeats + 2):
-        start = time.perf_counter()
+
+    def run() -> None:
         model(image)
         if image.is_cuda:
             torch.cuda.synchronize(image.device)
+
+    return median_milliseconds(run, repeats)
+
+
+def median_milliseconds(run: Callable[[], object], repeats: int = 9) -> float:
+    """The median time of a call, after two that are a warm-up."""
+    times = []
+    for _ in range(repeats + 2):
+        start = time.perf_counter()
+        run()
         times.append(time.perf_counter() - start)
-    return sorted(times[2:])[repeats // 2] * 1000
+    return statistics.median(times[2:]) * 1000
 
 
 def _ready_to_detect(model: nn.Module, height: int, width: int) -> tuple[nn.Module, torch.Tensor]:
