@@ -22,11 +22,12 @@ import argparse
 import contextlib
 import glob
 import os
-import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from utils.base_detector import BaseDetector
 from utils.data.folder_contents import note_unused_files
+from utils.data.formats.folder import natural_order
 from utils.data.images import IMAGE_SUFFIXES, LONGEST_JPEG, UnreadableImage, read_image, write_image
 from utils.data.pages import count_pictures
 from utils.data.video import Connection, UnreadableVideo, VideoReader, stream_or_camera
@@ -110,7 +111,7 @@ def expand_inputs(inputs: list[str]) -> list[Source]:
         if (live := stream_or_camera(text)) is not None:
             sources.append(live)
         elif path.is_dir():
-            found = list_files(path, IMAGE_SUFFIXES | VIDEO_SUFFIXES)
+            found = in_order(each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
             if not found:
                 raise UserError(f"{path}: no picture and no video in this folder; give another one")
             sources += found
@@ -118,20 +119,16 @@ def expand_inputs(inputs: list[str]) -> list[Source]:
             sources.append(path)
         elif text.isdecimal():
             sources.append(int(text))
-        elif matching := sorted(filter(Path.is_file, map(Path, glob.glob(text, recursive=True))), key=natural_order):
+        elif matching := in_order(filter(Path.is_file, map(Path, glob.glob(text, recursive=True)))):
             sources += matching
         else:
             raise UserError(f"{text}: no such file or folder, and no file matches this pattern; check the path")
     return list(dict.fromkeys(sources))
 
 
-def list_files(folder: Path, suffixes: set[str]) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if path.suffix.lower() in suffixes), key=natural_order)
-
-
-def natural_order(path: Path) -> list:
-    """A sort key that orders numbers by value: img_2 before img_10."""
-    return [(part.isdecimal(), int(part) if part.isdecimal() else part) for part in re.split(r"(\d+)", str(path))]
+def in_order(paths: Iterable[Path]) -> list[Path]:
+    """The paths in natural order: img_2 before img_10."""
+    return sorted(paths, key=lambda path: natural_order(str(path)))
 
 
 def detect_picture(path: Path, detector: BaseDetector, output: Results) -> None:
