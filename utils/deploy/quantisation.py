@@ -54,7 +54,6 @@ def quantise(
         )
     info = dataclasses.replace(info, precision="int8")
     model = onnx.load(target)
-    del model.metadata_props[:]
     onnx.helper.set_model_props(model, info.properties())
     onnx.save(model, target)
     return info

@@ -26,7 +26,6 @@ def add_rejection(source: Path, target: Path, info: ExportedInfo, threshold: flo
     model = onnx.load(source)
     _rewrite(onnx, model.graph)
     info = dataclasses.replace(info, reject_below=threshold)
-    del model.metadata_props[:]
     onnx.helper.set_model_props(model, info.properties())
     onnx.checker.check_model(model)
     onnx.save(model, target)
