@@ -82,9 +82,8 @@ def main(args: argparse.Namespace) -> None:
     thresholds = detector.thresholds = detector.thresholds._replace(word=args.word_threshold)
     sides = all_short_sides(detector.transform.short_side, args.multi_scale)
     transforms = [detector.transform, *map(WholeFrame, sides[1:])]
-    reading = read_options(args)._asdict()
     datasets = [
-        open_dataset(None, folders, False, transform=transform, cache_dir=args.cache_dir, **reading)
+        open_dataset(None, folders, False, transform=transform, cache_dir=args.cache_dir, **detector.reading._asdict())
         for transform in transforms
     ]
     if datasets[0].problems:

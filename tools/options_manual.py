@@ -18,7 +18,7 @@ from utils.options.parser import Parser, flag
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "options.md"
 SCRIPTS = ("train_sample", "test_sample", "prune", "detect", "export")
-"""In the order of the page; those that exist."""
+"""In the order of the page."""
 
 INTRODUCTION = """\
 # Options
@@ -29,8 +29,7 @@ parsers; do not edit it. Without a default, an option is off."""
 
 def command_modules() -> list[str]:
     """The names of all modules that have a command line: scripts first, then tools by name."""
-    scripts = [name for name in SCRIPTS if (ROOT / f"{name}.py").is_file()]
-    return scripts + [f"tools.{path.stem}" for path in sorted((ROOT / "tools").glob("[!_]*.py"))]
+    return [*SCRIPTS, *(f"tools.{path.stem}" for path in sorted((ROOT / "tools").glob("[!_]*.py")))]
 
 
 def make_page() -> str:

@@ -102,7 +102,7 @@ def replace_annotations(root: Path, file_format: str, entries: Iterable[Entry], 
 
     Raises `UserError`, also without entries, for a file of many images that cannot be changed; nothing is written then.
     """
-    if one_file_an_image(file_format):
+    if FORMATS[file_format].one_file_an_image:
         _replace_files(root, file_format, entries, drafts)
     else:
         _replace_in_lists(root, file_format, entries)
@@ -138,10 +138,6 @@ def _replace_files(root: Path, file_format: str, entries: Iterable[Entry], draft
         _write(Output(temporary, "train", Problems(), make_folder, sizes.__getitem__), file_format, iter(entries))
         for path in sorted(path for path in temporary.rglob("*") if path.is_file()):
             os.replace(path, root / path.relative_to(temporary))
-
-
-def one_file_an_image(file_format: str) -> bool:
-    return FORMATS[file_format].one_file_an_image
 
 
 def _write(output: Output, file_format: str, entries: Iterable[Entry]) -> None:
