@@ -86,10 +86,7 @@ def rejection_threshold(path: str | Path, own: float | None, asked: float | None
     return (own if asked is None else asked) or 0.0
 
 
-def as_rgb(
-    image: np.ndarray | str | Path,
-    reading: ReadOptions = DEFAULT_READING,
-) -> np.ndarray:
+def as_rgb(image: np.ndarray | str | Path, reading: ReadOptions) -> np.ndarray:
     """(H, W, 3) uint8 RGB of a picture file, or of a uint8 array (H, W, 3) or (H, W)."""
     if isinstance(image, str | Path):
         return read_image(image, reading)

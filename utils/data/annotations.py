@@ -227,7 +227,7 @@ def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
     return Annotations(images, names, words, problems)
 
 
-def text_file_of(name: Path, texts: Path, prefix: str = "") -> Path | None:
+def text_file_of(name: Path, texts: Path, prefix: str) -> Path | None:
     """The annotation file of an image (path relative to the images' folder); None if there is none."""
     for start in dict.fromkeys((prefix, "", "gt_")):
         for suffix in (".txt", ".TXT"):

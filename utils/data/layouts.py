@@ -35,9 +35,7 @@ def folder_names(synthtext: str | Path | None, samples: str | Path | Sequence[Sa
     return " and ".join(map(str, filter(None, [synthtext, *several])))
 
 
-def open_sample(
-    root: str | Path, train: bool, cache_dir: str | Path | None = None, format_name: str | None = None
-) -> Annotations:
+def open_sample(root: str | Path, train: bool, cache_dir: str | Path | None, format_name: str | None) -> Annotations:
     """A sample dataset's training or test frames.
 
     Tried in this order: the folders of `TEXT_LAYOUTS`, `train/gt.mat` and `test/gt.mat`, the formats of

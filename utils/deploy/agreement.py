@@ -68,7 +68,7 @@ def _largest(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one - other).abs().nan_to_num(torch.inf, torch.inf).max())
 
 
-def check_inputs(size: tuple[int, int] | None = None) -> Iterator[torch.Tensor]:
+def check_inputs(size: tuple[int, int] | None) -> Iterator[torch.Tensor]:
     """Normalised inputs of smooth noise, always the same."""
     rng = np.random.default_rng(0)
     for count, height, width in SIZES if size is None else [(1, *size)] * len(SIZES):

@@ -106,7 +106,7 @@ def _boxes(x: float, y: float, ink: Ink) -> np.ndarray:
     return corners + np.array([x - 0.5, y - 0.5])
 
 
-def tilt(rng: np.random.Generator, block: Block, scale: float, angle: float, strength: float = 1.0) -> np.ndarray:
+def tilt(rng: np.random.Generator, block: Block, scale: float, angle: float, strength: float) -> np.ndarray:
     """(3, 3): the block's pixels -> a picture's with the block's middle at (0, 0).
 
     The plane is rotated in space by up to about 40 degrees (strength 1; 0: not at all), then by `angle` radians in the

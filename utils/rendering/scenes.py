@@ -106,7 +106,7 @@ class Scene(NamedTuple):
         return [word for block in self.blocks for word in block.words]
 
 
-def draw_scene(rng: np.random.Generator, studio: Studio, style: Style = Style()) -> Scene:
+def draw_scene(rng: np.random.Generator, studio: Studio, style: Style) -> Scene:
     """A background with blocks of words that do not overlap, before the effects of a camera."""
     if _happens(rng, style.hard):
         style = replace(HARD, size=style.size, words=style.words)

@@ -37,7 +37,7 @@ def choose_device(ngpus: int, ranks: Ranks = ALONE, threads: int | None = None) 
     return device
 
 
-def describe_device(device: torch.device, ngpus: int, threads: int | None = None, ranks: Ranks = ALONE) -> str:
+def describe_device(device: torch.device, ngpus: int, threads: int | None, ranks: Ranks = ALONE) -> str:
     """The device in words, for the header of a run; on the CPU with the number of threads; each with its reason."""
     if device.type == "cuda":
         return f"GPU ({torch.cuda.get_device_name(device)})"
