@@ -9,6 +9,8 @@ import shapely
 import torch
 
 from utils.data.annotations import Words
+from utils.data.formats import txt
+from utils.data.problems import Problems
 from utils.maps import Prediction, Target
 
 
@@ -22,6 +24,12 @@ def words_of(*quads, ignored=()) -> Words:
     return Words(
         np.array(quads, np.float32).reshape(-1, 4, 2), np.array([n in ignored for n in range(len(quads))], bool)
     )
+
+
+def read_words(path: Path, problems: Problems) -> Words:
+    """The words of one annotation file."""
+    entry, _ = txt.read_words(path, path.name, problems)
+    return Words(entry.quads, entry.ignored)
 
 
 def random_quads(count: int, seed: int = 0, spread: float = 0.3) -> np.ndarray:

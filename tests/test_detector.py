@@ -12,9 +12,9 @@ from PIL import Image
 
 from detect import expand_inputs, load_detector
 from tests.conftest import ROOT
+from tests.helpers import read_words
 from utils.base_detector import BaseDetector, to_frame, words_in_frames
 from utils.checkpoint import load_model
-from utils.data.annotations import read_words
 from utils.data.augmentation import WholeFrame
 from utils.data.images import UnreadableImage
 from utils.data.problems import Problems

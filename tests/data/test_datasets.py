@@ -19,9 +19,9 @@ from datasets import (
     open_dataset,
     open_folder,
 )
-from tests.helpers import box, cell, write_mat, write_picture
+from tests.helpers import box, cell, read_words, write_mat, write_picture
 from tools.split_icdar import split
-from utils.data.annotations import Annotations, Words, read_words, write_words
+from utils.data.annotations import Annotations, Words, write_words
 from utils.data.augmentation import TrainTransform, WholeFrame
 from utils.data.problems import Problems
 from utils.errors import UserError

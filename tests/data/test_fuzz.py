@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from datasets import SampleDataset
-from tests.helpers import box, cell, write_mat, write_picture
+from tests.helpers import box, cell, read_words, write_mat, write_picture
 from utils.data.annotation_index import read_synthtext
-from utils.data.annotations import Annotations, read_text_files, read_words
+from utils.data.annotations import Annotations, read_text_files
 from utils.data.augmentation import TrainTransform, WholeFrame, transform_points
 from utils.data.image_types import MAX_PIXELS
 from utils.data.images import UnreadableImage, read_image, read_picture

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import cv2
 
+from tests.helpers import read_words
 from tools.compare_results import compare
 from tools.plot_curves import read_curves
 from utils.checkpoint import load_model
 from utils.data.annotation_index import read_synthtext
-from utils.data.annotations import read_words
 from utils.data.images import UnreadableImage, image_problem, read_image
 from utils.data.problems import Problems
 from utils.data.video import UnreadableVideo, VideoReader

@@ -11,7 +11,7 @@ from datasets import SampleDataset
 from tests.helpers import write_picture
 from tools.convert import convert
 from tools.extract_frames import read_frames
-from utils.data.annotations import read_transcriptions
+from utils.data.formats import txt
 from utils.data.problems import Problems
 
 LINES = {
@@ -37,8 +37,8 @@ def texts(tmp_path):
 def contents(folder) -> dict:
     found = {}
     for text in sorted(folder.glob("sample_*_annotation_txt/**/*.txt")):
-        words, transcriptions = read_transcriptions(text, Problems())
-        found[text.relative_to(folder).as_posix()] = words.quads.tolist(), words.ignored.tolist(), transcriptions
+        entry, _ = txt.read_words(text, text.name, Problems())
+        found[text.relative_to(folder).as_posix()] = entry.quads.tolist(), entry.ignored.tolist(), entry.texts
     return found
 
 

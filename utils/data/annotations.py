@@ -14,7 +14,7 @@ import numpy as np
 
 from utils.data.folder_contents import ANNOTATION_SUFFIXES, note_text_files, note_unused_files
 from utils.data.formats import txt
-from utils.data.formats.entries import DONT_CARE, Entry, Malformed
+from utils.data.formats.entries import DONT_CARE, Malformed
 from utils.data.formats.folder import natural_order
 from utils.data.image_types import DEFAULT_READING, ReadOptions
 from utils.data.images import IMAGE_SUFFIXES, image_problem
@@ -214,7 +214,10 @@ def read_text_files(images: Path, texts: Path, prefix: str = "") -> Annotations:
             problems.add("images without annotation, left out", f"{image}: there is no {missing}")
             continue
         images_of.setdefault(text, []).append(image)
-        entry, lines = _read_entry(text, name.as_posix(), problems)
+        try:
+            entry, lines = txt.read_words(text, name.as_posix(), problems)
+        except Malformed as error:
+            raise UserError(f"{text}: {error}; repair it or remove its image") from None
         if lines and not len(entry.quads):
             problems.add("images whose annotation has no readable line, left out", str(text))
             continue
@@ -236,28 +239,8 @@ def text_file_of(name: Path, texts: Path, prefix: str) -> Path | None:
     return None
 
 
-def read_words(path: Path, problems: Problems) -> Words:
-    """The words of one `.txt` file; malformed lines are left out and counted in problems."""
-    words, _ = read_transcriptions(path, problems)
-    return words
-
-
-def read_transcriptions(path: Path, problems: Problems) -> tuple[Words, list[str]]:
-    """The words of one `.txt` file and their texts; a line that is none is left out and counted."""
-    entry, _ = _read_entry(path, path.name, problems)
-    return Words(entry.quads, entry.ignored), entry.texts
-
-
-def _read_entry(path: Path, name: str, problems: Problems) -> tuple[Entry, int]:
-    """The words of one file, and the number of its lines."""
-    try:
-        return txt.read_words(path, name, problems)
-    except Malformed as error:
-        raise UserError(f"{path}: {error}; repair it or remove its image") from None
-
-
 def write_words(path: Path, words: Words, texts: list[str] | None = None) -> None:
-    """Write the words to a `.txt` file that `read_words` reads, with integer coordinates as in ICDAR's files.
+    """Write the words to a `.txt` file that `read_text_files` reads, with integer coordinates as in ICDAR's files.
 
     texts: the transcriptions; None: "word", or `###` for don't-care words.
     """
