@@ -8,6 +8,7 @@ import scipy.io
 import shapely
 import torch
 
+from tools.convert import Conversion
 from utils.data.annotations import Words
 from utils.data.formats import txt
 from utils.data.problems import Problems
@@ -30,6 +31,12 @@ def read_words(path: Path, problems: Problems) -> Words:
     """The words of one annotation file."""
     entry, _ = txt.read_words(path, path.name, problems)
     return Words(entry.quads, entry.ignored)
+
+
+def convert(source: Path, out: Path, to: str | None = None, *, copy: bool = False) -> tuple[dict[str, int], Problems]:
+    """What `tools.convert` does: the number of images of each part, and what was left out or changed."""
+    conversion = Conversion(source, out, copy=copy)
+    return conversion.run(to), conversion.problems
 
 
 def random_quads(count: int, seed: int = 0, spread: float = 0.3) -> np.ndarray:

@@ -118,18 +118,6 @@ class Conversion:
             raise UserError(f"{error}; repair the image or remove it") from None
 
 
-def convert(
-    source: Path, out: Path, copy: bool = False, *, to: str | None = None, name: str | None = None
-) -> tuple[dict[str, int], Problems]:
-    """Convert both parts; returns how many images each part has, and what was left out or changed.
-
-    to: the format to write; None: txt for a gt.mat, else gt.mat. name: the source's format; None: recognised. Raises
-    `UserError`.
-    """
-    conversion = Conversion(source, out, name=name, copy=copy)
-    return conversion.run(to), conversion.problems
-
-
 def build_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of annotated images, or an annotation file")

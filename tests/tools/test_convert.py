@@ -8,8 +8,7 @@ import pytest
 import scipy.io
 
 from datasets import SampleDataset
-from tests.helpers import write_picture
-from tools.convert import convert
+from tests.helpers import convert, write_picture
 from tools.extract_frames import read_frames
 from utils.data.formats import txt
 from utils.data.problems import Problems

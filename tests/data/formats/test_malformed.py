@@ -9,7 +9,7 @@ import pytest
 
 from datasets import SampleDataset
 from tests.data.formats import samples
-from tools.convert import convert
+from tests.helpers import convert
 from utils.data.formats.folder import Folder
 from utils.data.formats.registry import FORMATS, Recognised, read_entries, recognise
 from utils.data.problems import Problems

@@ -9,7 +9,8 @@ import pytest
 from datasets import SampleDataset
 from tests.data.formats import samples
 from tests.data.formats.samples import picture, text
-from tools.convert import WRITTEN, convert
+from tests.helpers import convert
+from tools.convert import WRITTEN
 from utils.data.formats.entries import Entry
 from utils.data.formats.folder import Folder
 from utils.data.formats.registry import read_entries, recognise
