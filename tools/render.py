@@ -8,7 +8,6 @@ Hershey fonts on drawn backgrounds. The idea is SynthText's (Gupta et al., CVPR 
 """
 
 import contextlib
-import os
 import sys
 
 from tqdm import tqdm
@@ -18,6 +17,7 @@ from utils.errors import printable, run_script
 from utils.options.parser import Parser, flag, nonempty_path, number, option, whole_number
 from utils.rendering.engine import Renderer, load_studio, render
 from utils.rendering.scenes import Style
+from utils.runtime.cores import available_cores
 from utils.runtime.data_folder import REPLACE_HELP, data_set_folder
 from utils.runtime.signals import StopRequest
 
@@ -42,7 +42,7 @@ def build_parser() -> Parser:
 def main() -> None:
     args = build_parser().parse_args()
     studio = load_studio(args.backgrounds, args.fonts, args.words)
-    workers = args.workers or len(os.sched_getaffinity(0))
+    workers = args.workers or available_cores()
     style = Style(size=tuple(args.size), words=(0, 0) if args.textless else Style.words, hard=args.hard)
     done = []
     with contextlib.ExitStack() as stack:
