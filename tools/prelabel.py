@@ -23,11 +23,12 @@ import numpy as np
 from tqdm import tqdm
 
 from tools.convert import Conversion
+from utils.base_detector import BaseDetector
 from utils.data.formats.entries import Entry
 from utils.data.formats.registry import FORMATS
 from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
-from utils.detector import load_detector
+from utils.deploy.detectors import load_detector
 from utils.errors import UserError, printable, run_script
 from utils.labelling.drafts import SURE, make_drafts, read_record, write_record
 from utils.labelling.frames import FOLDER_EVERY, VIDEO_EVERY, Chooser, iterate_frames, picture_names
@@ -38,7 +39,6 @@ from utils.options.machine import add_machine_options
 from utils.options.parser import Parser, flag, nonempty_path, nonempty_text, number, option, whole_number
 from utils.options.reading import add_reading_options, read_options
 from utils.options.view import add_detection_options
-from utils.runtime.device import choose_device
 from utils.runtime.files import refuse_overlap
 
 Finder = Callable[[Path], np.ndarray]
@@ -162,16 +162,11 @@ def mark_unmatched(
     print(f"{printable(args.out)}: {marked} of {counts.get('train', 0)} training images")
 
 
-def open_detector(args: argparse.Namespace):
+def open_detector(args: argparse.Namespace) -> BaseDetector:
     """The detector of the command line."""
-    detector = load_detector(
-        args.pretrain_model,
-        short_side=args.short_side,
-        score_threshold=args.score_threshold,
-        nms_threshold=args.nms_threshold,
-        device=choose_device(args.ngpus, threads=args.threads),
-    )
-    detector.thresholds = detector.thresholds._replace(word=args.word_threshold)
+    names = "ngpus", "threads", "short_side", "score_threshold", "nms_threshold", "word_threshold"
+    options = {name: getattr(args, name) for name in names}
+    detector = load_detector(args.pretrain_model, reject_below=0.0, **options)
     detector.reading = read_options(args)
     return detector
 
