@@ -10,7 +10,7 @@ from utils.options.parser import Parser, dashed, flag, nonempty_path, nonempty_t
 from utils.options.reading import add_reading_options
 from utils.options.sample import add_format_option, add_sample_option
 from utils.options.training import parse_args as parse_training_line
-from utils.options.view import add_detection_options, add_view_options
+from utils.options.view import DETECTION, VIEW, add_detection_options, add_view_options
 from utils.pruning.compensation import REPLACEMENTS
 from utils.pruning.criteria import CRITERIA
 from utils.pruning.gradual import step_folder
@@ -19,9 +19,6 @@ from utils.runtime.files import refuse_overlap
 
 SPARSITY, FRAMES = 0.5, 256
 """Defaults: share of the channels to remove, training frames to measure on."""
-
-VIEW = ("short_side", "rotation", "stretch", "crop", "scale", "word_crops", "colour")
-"""The options of `add_view_options`."""
 
 _GIVEN = ("--pretrain-model", "--save-dir", "--prune", "--continue-training", "--resume", "--width", "--plan")
 _NOT_FOR_STEPS = dict.fromkeys(_GIVEN, "prune.py sets the checkpoint and the folder")
@@ -193,8 +190,7 @@ def _check_frames_in_use(parser: Parser, args: argparse.Namespace, given: set[st
     """Refuse options about frames where none are read."""
     if args.test_folder_sample:
         return
-    names = ("val_short_side", "score_threshold", "nms_threshold", "word_threshold")
-    _refuse(parser, given, names, "has no effect without --test-folder-sample")
+    _refuse(parser, given, DETECTION, "has no effect without --test-folder-sample")
     if not (args.train_folder_syn or args.train_folder_sample):
         if args.analyse:
             parser.error("--analyse measures on frames: give --train-folder-sample or similar, or --test-folder-sample")

@@ -5,6 +5,7 @@ import os
 from collections.abc import Collection
 
 from utils.options.parser import Parser, dashed, flag, nonempty_text, number, option
+from utils.options.view import DETECTION, VIEW
 
 MOST_LOST = 0.01
 
@@ -15,8 +16,8 @@ USED = {
     *("rejector", "pretrain_model", "prune", "save_dir", "val", *OWN),
     *("train_folder_syn", "train_folder_sample", "format", "sample_ratio", "syn_train_size", "syn_val_size"),
     *("cache_dir", "max_pixels", "background"),
-    *("short_side", "rotation", "stretch", "crop", "scale", "word_crops", "colour"),
-    *("val_short_side", "score_threshold", "nms_threshold", "word_threshold"),
+    *VIEW,
+    *DETECTION,
     *("epoch", "batch_size", "lr", "seed", "ngpus", "num_workers", "threads"),
 }
 """Options that have an effect with --rejector."""

@@ -15,7 +15,7 @@ from utils.options.parser import Parser, dashed, flag, nonempty_path, nonempty_t
 from utils.options.reading import add_reading_options
 from utils.options.rejector import add_rejector_options, check_rejector, rejector_folders
 from utils.options.sample import add_format_option, add_ratio_option, add_sample_option, sample_folders
-from utils.options.view import add_detection_options, add_view_options
+from utils.options.view import DETECTION, add_detection_options, add_view_options
 from utils.runtime.files import refuse_overlap
 from utils.training.build import LearnerSettings
 from utils.training.run_folder import refuse_run_file
@@ -32,10 +32,7 @@ NEEDS = (
     ("syn_val_size", "val"),
     ("sample_ratio", "train_folder_sample"),
     ("format", "train_folder_sample"),
-    ("val_short_side", "val"),
-    ("score_threshold", "val"),
-    ("nms_threshold", "val"),
-    ("word_threshold", "val"),
+    *((name, "val") for name in DETECTION),
 )
 """Options that have no effect without another one."""
 

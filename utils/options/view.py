@@ -6,13 +6,18 @@ from utils.data.augmentation import MOST_SIDE, TrainTransform, WholeFrame
 from utils.decode import NMS_THRESHOLD, SCORE_THRESHOLD, WORD_THRESHOLD, Thresholds
 from utils.options.parser import number, option, whole_number
 
+DETECTION = "val_short_side", "score_threshold", "nms_threshold", "word_threshold"
+"""The names of the options of `add_detection_options`."""
+
+VIEW = "short_side", "rotation", "stretch", "crop", "scale", "word_crops", "colour"
+"""The names of the options of `add_view_options`."""
+
 
 def add_detection_options(group, *names: str, of_file: bool = False) -> None:
     """Add the options of whole frames, in validation and in tests.
 
-    names: of the option for their size.
-
-    of_file: an exported file may hold defaults of its own; the values of options that are not given are None.
+    names: of the option for their size. of_file: an exported file may hold defaults of its own; the values of options
+    that are not given are None.
     """
     name = f"{'/'.join(names or ('--val-short-side',))} PX"
     side, score = (None, None) if of_file else (WholeFrame.short_side, SCORE_THRESHOLD)
