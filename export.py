@@ -32,7 +32,7 @@ from utils.deploy.engines import EngineSettings
 from utils.deploy.exported_detector import ExportedDetector, FixedFrame
 from utils.deploy.exported_network import ExportedNetwork, milliseconds_per_run
 from utils.deploy.exporting import export, finish
-from utils.deploy.file_info import FORMATS, ExportedInfo, read_info
+from utils.deploy.file_info import FORMATS, ExportedInfo, megabytes_of, read_info
 from utils.deploy.quantisation import operators_without, quantise
 from utils.errors import UserError, run_script
 from utils.evaluation import Evaluation
@@ -93,8 +93,7 @@ def main(args: argparse.Namespace) -> None:
                 "or --float-layers: tools.int8_sensitivity names the layers that lose most"
             )
     size = f"one picture of {info.size[0]}x{info.size[1]} at a time" if info.size else "pictures of any size"
-    megabytes = args.output.stat().st_size / 1e6
-    print(f"{args.output}: {megabytes:.1f} MB, {size}, short side {info.short_side} by default")
+    print(f"{args.output}: {megabytes_of(args.output):.1f} MB, {size}, short side {info.short_side} by default")
 
 
 def check_request(args: argparse.Namespace) -> str:
@@ -198,9 +197,8 @@ class TestFrames:
         """The network of an exported file."""
         detector = ExportedDetector(path, engine=EngineSettings(threads=self.threads))
         scores, size = self._scores(ExportedNetwork(detector), detector.transform)
-        megabytes = sum(each.stat().st_size for each in (path, path.with_suffix(".bin")) if each.exists()) / 1e6
         name = f"{detector.info.precision}, {detector.engine.name}"
-        return Measured(name, scores, megabytes, milliseconds_per_run(detector, *size))
+        return Measured(name, scores, megabytes_of(path), milliseconds_per_run(detector, *size))
 
     def _scores(self, network: TextNetwork, transform: WholeFrame) -> tuple[Evaluation, tuple[int, int]]:
         """The scores on all frames, and the input size of the first one."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from utils.deploy.file_info import FORMATS, ExportedInfo, read_info
+from utils.deploy.file_info import FORMATS, ExportedInfo, megabytes_of, read_info
 from utils.errors import UserError, run_script
 from utils.options.parser import Parser, nonempty_path
 from utils.runtime.optional import import_optional
@@ -77,8 +77,7 @@ def main() -> None:
     if path.suffix.lower() not in FORMATS:
         raise UserError(f"{path}: expected a name that ends with {' or '.join(FORMATS)}")
     info = read_info(path)
-    size = sum(each.stat().st_size for each in (path, path.with_suffix(".bin")) if each.exists())
-    rows = [("file", f"{path}, {size / 1e6:.1f} MB"), *describe(info)]
+    rows = [("file", f"{path}, {megabytes_of(path):.1f} MB"), *describe(info)]
     if path.suffix.lower() == ".onnx":
         rows += count_operators(path)
     for name, value in rows:

@@ -93,6 +93,12 @@ class ExportedInfo:
             raise ValueError(f"mean {self.mean}, std {self.std}")
 
 
+def megabytes_of(path: Path) -> float:
+    """The size of an exported file in MB; an OpenVINO file's with the .bin file of its weights."""
+    files = [path, path.with_suffix(".bin")] if path.suffix.lower() == ".xml" else [path]
+    return sum(file.stat().st_size for file in files if file.exists()) / 1e6
+
+
 def read_info(path: str | Path) -> ExportedInfo:
     """The description in an exported file. Raises `UserError` if there is none."""
     path = Path(path)

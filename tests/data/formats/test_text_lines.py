@@ -114,6 +114,11 @@ def test_unquoted(quoted):
     assert unquoted(quoted) == "a"
 
 
+@pytest.mark.parametrize(("quoted", "text"), [(r'"say \"a\""', 'say "a"'), (r'"a\\"', "a\\"), (r'"\\\""', '\\"')])
+def test_escapes_are_resolved_from_left_to_right(quoted, text):
+    assert unquoted(quoted) == text
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "gbk"])
 def test_encodings(encoding):
     problems = Problems()

@@ -170,7 +170,7 @@ def unquoted(text: str) -> str:
     inner = text.strip()
     if len(inner) < 2 or inner[0] != '"' or inner[-1] != '"':
         return text
-    return inner[1:-1].replace("\\\\", "\\").replace('\\"', '"')
+    return re.sub(r'\\(["\\])', r"\1", inner[1:-1])
 
 
 def add_lines(lines: Iterable[tuple[int, str]], words: WordList) -> str:
