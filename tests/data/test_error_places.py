@@ -67,7 +67,7 @@ def test_other_files_are_refused(rendered, tmp_path, text, part):
 
 
 def test_a_missing_file_is_refused(rendered, refuses, tmp_path):
-    line = ["train_sample.py", "--train-folder-sample", rendered / "frames", "--width", "0.1"]
+    line = ["train_sample.py", "--train-folder-sample", rendered / "frames", "--width", "0.1", "--word-crops", 1]
     refuses(*line, "--errors", tmp_path / "none.jsonl", "--save-dir", tmp_path / "out", parts=["none.jsonl"])
 
 

@@ -32,6 +32,7 @@ NEEDS = (
     ("syn_val_size", "val"),
     ("sample_ratio", "train_folder_sample"),
     ("format", "train_folder_sample"),
+    ("errors", "word_crops"),
     *((name, "val") for name in DETECTION),
 )
 """Options that have no effect without another one."""
