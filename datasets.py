@@ -89,7 +89,6 @@ class TextDataset(FrameDataset):
             words = Words(words.quads[inside], words.ignored[inside])
         rng = np.random.default_rng(int(torch.randint(2**62, ())) if seed is None else seed)
         readable = words.quads[~words.ignored]
-        readable = self.places.choose(path, readable, rng) if self.places else readable
         image, matrix, size = self.transform(picture.image, rng, picture.size, picture.reduced, readable)
         return Frame(image, FrameInfo(path, words, matrix, size, index % len(self), self.reading), problems)
 
@@ -207,10 +206,6 @@ class MergedDataset(FrameDataset):
         part = int(np.searchsorted(self.starts, index, "right")) - 1
         image, info, problems = self.parts[part].frame(index - self.starts[part], seed)
         return Frame(image, info._replace(dataset_index=index), problems)
-
-    @property
-    def sources(self) -> list[FrameDataset]:
-        return list(self.parts)
 
     def draw_epoch(self, rng: np.random.Generator) -> np.ndarray:
         drawn = [start + part.draw_epoch(rng) for start, part in zip(self.starts, self.parts, strict=False)]

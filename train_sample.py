@@ -33,7 +33,7 @@ from model_pruned import FOTSModelPruned
 from rejector import train_rejector
 from utils.checkpoint import check_pruned, load_model
 from utils.data.augmentation import WholeFrame
-from utils.data.frames import FrameDataset, draw_around_errors
+from utils.data.frames import FrameDataset
 from utils.errors import UserError, run_script
 from utils.evaluation.validation import Validation, ValidationSettings, validate
 from utils.network.base import TextNetwork
@@ -133,8 +133,9 @@ def run_epochs(run: Run, loaders: Loaders, options: argparse.Namespace, stop: St
             if run.ranks.is_first:
                 saver.save(run)  # a validation that is stopped costs no training
             validation = validate_run(run, loaders.validation, ValidationSettings(words, ranks=run.ranks), stop)
-        times = {"images_per_second": images_per_second, "seconds": time.perf_counter() - start}
-        finish_epoch(run, saver, log, epoch_row(run, validation) | times, validation)
+        row = epoch_row(run, validation) | {"images_per_second": images_per_second}
+        row["seconds"] = time.perf_counter() - start
+        finish_epoch(run, saver, log, row, validation)
     written = [name for name in ("last.pt", "best.pt", "ema.pt", RESULTS) if (options.save_dir / name).exists()]
     run.ranks.print(f"{options.save_dir}: {', '.join(written)}")
 
@@ -212,7 +213,6 @@ def build_loaders(options: argparse.Namespace, machine: Machine) -> Loaders:
     reading = {"cache_dir": options.cache_dir, **read_options(options)._asdict()}
     chosen = {"transform": train_transform(options), "draw": options.syn_train_size, **reading}
     train_set = open_dataset(synthtext, sample_folders(samples, formats, options.sample_ratio), True, **chosen)
-    draw_around_errors(train_set, options.errors or ())
     train_loader = build_loader(options, machine, train_set, "training")
     if not options.val:
         return Loaders(train_loader, None)

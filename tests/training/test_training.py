@@ -323,7 +323,6 @@ class TestLearning:
         refuses(*line, "--warmup-steps", 9, parts=["--warmup-steps has no effect with --schedule plateau"])
         refuses(*line, "--schedule", "cosine", "--patience", 3, parts=["--patience has no effect"])
         refuses(*line, "--syn-val-size", 3, parts=["--syn-val-size has no effect without --val"])
-        refuses(*line, "--errors", "errors.jsonl", parts=["--errors has no effect without --word-crops"])
         refuses(*line, "--amp", "fp16", "--ngpus", 0, parts=["--amp fp16: needs a GPU"])
         refuses(*line, "--amp", "int8", parts=["int8"])
         refuses(*line, "--sync-bn", parts=["--sync-bn is for several processes"])

@@ -1,7 +1,6 @@
 """One image as a dataset gives it to the network, and what links it to its file."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +9,6 @@ from torch.utils.data import Dataset
 
 from utils.data.annotations import Words
 from utils.data.augmentation import transform_points
-from utils.data.error_places import ErrorPlaces, read_places
 from utils.data.image_types import DEFAULT_READING, ReadOptions
 from utils.data.images import read_image
 from utils.data.problems import Problems
@@ -70,9 +68,6 @@ class WordCounts(NamedTuple):
 class FrameDataset(Dataset, ABC):
     """What `utils.data.loading` needs of a dataset; `dataset[index]` is (image, target)."""
 
-    places: ErrorPlaces | None = None
-    """What the crops of training images are drawn around, beside words; see `draw_around_errors`."""
-
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -96,28 +91,6 @@ class FrameDataset(Dataset, ABC):
     def problems(self) -> Problems:
         """What was repaired or left out when the dataset was opened."""
 
-    @property
-    @abstractmethod
-    def folders(self) -> list[Path]:
-        """The folders of the images."""
-
-    @property
-    def sources(self) -> list["FrameDataset"]:
-        """The datasets that this one merges, or itself."""
-        return [self]
-
     def __getitem__(self, index: int) -> tuple[np.ndarray, Target]:
         frame = self.frame(index)
         return frame.image, frame.target()
-
-
-def draw_around_errors(dataset: FrameDataset, files: Sequence[str | Path]) -> None:
-    """Draw most of the crops around a word, in images where a network was wrong, around an error.
-
-    files: see `read_places`; without one nothing is changed. Raises `UserError`.
-    """
-    if files:
-        places = read_places(files)
-        places.require_some_in(dataset.folders)
-        for source in dataset.sources:
-            source.places = places

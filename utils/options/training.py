@@ -32,7 +32,6 @@ NEEDS = (
     ("syn_val_size", "val"),
     ("sample_ratio", "train_folder_sample"),
     ("format", "train_folder_sample"),
-    ("errors", "word_crops"),
     *((name, "val") for name in DETECTION),
 )
 """Options that have no effect without another one."""
@@ -78,8 +77,6 @@ def add_data_options(group) -> None:
     text = "SynthText images drawn for a validation (default 3500)"
     option(group, "--syn-val-size N", whole_number(1), None, text)
     add_ratio_option(group)
-    text = "errors.jsonl of tools.inspect_errors --train: most --word-crops of an image with errors are around one"
-    option(group, "--errors FILE", nonempty_text, None, text, nargs="+")
 
 
 def add_network_options(group) -> None:
