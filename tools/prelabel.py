@@ -49,7 +49,8 @@ def build_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("source", type=Path, metavar="VIDEO|FOLDER", help="a video, or a folder of pictures")
     option(parser, "--out DIR", nonempty_path, None, "folder for the annotations", required=True)
-    option(parser, "--pretrain-model CKPT", nonempty_text, None, "the detector: a checkpoint, or a file that export.py wrote")
+    text = "the detector: a checkpoint, or a file that export.py wrote"
+    option(parser, "--pretrain-model CKPT", nonempty_text, None, text)
     text = "annotation format (default: labelme; with --ignore-unmatched the source's)"
     option(parser, "--format", str, None, text, choices=DRAFT_FORMATS)
     work = parser.add_argument_group("work on annotations that exist")
