@@ -15,6 +15,7 @@ import utils.runtime.openmp  # noqa: F401  # isort: skip  (PyTorch reads its set
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,7 +40,7 @@ from utils.evaluation.result_files import whole_pixels
 from utils.evaluation.timing import Timing, time_stages
 from utils.evaluation.validation import Validation, ValidationSettings, evaluate_frames, validate
 from utils.network.base import TextNetwork
-from utils.network.cost import count_macs, count_parameters, describe_cost, milliseconds_per_frame
+from utils.network.cost import cost_in_words, count_macs, count_parameters, milliseconds_per_frame
 from utils.options.parser import Parser
 from utils.options.reading import read_options
 from utils.options.sample import sample_folders
@@ -104,8 +105,10 @@ def main(args: argparse.Namespace) -> None:
 
     timing = time_stages(detector, [frame.path for frame in result.frames], args.batch_size)
     size = detector.transform.padded_size(*result.frames[0].size)
-    print(f"network    {'pruned' if network.pruned else 'original'}, {describe_cost(plain_network(network), *size)}")
-    metrics = accuracy_metrics(result) | cost_metrics(network, size) | run_metrics(args, detector, timing)
+    costs = cost_metrics(network, size)
+    cost = cost_in_words(costs["parameters"], costs["gmacs"], *size)
+    print(f"network    {'pruned' if network.pruned else 'original'}, {cost}")
+    metrics = accuracy_metrics(result) | costs | run_metrics(args, detector, timing)
     metrics |= {"short_sides": sides, "sweep": curve_records(curve)}
 
     for name in PRINTED:
@@ -173,11 +176,12 @@ def accuracy_metrics(result: Validation) -> dict[str, float]:
     }
 
 
-def cost_metrics(network: TextNetwork, size: tuple[int, int]) -> dict[str, object]:
+def cost_metrics(network: TextNetwork, size: tuple[int, int]) -> dict[str, Any]:
     """The metrics of metrics.json that depend on the network alone. size: height and width of an input."""
+    plain = plain_network(network)
     return {
-        "parameters": count_parameters(plain_network(network)),
-        "gmacs": sum(count_macs(plain_network(network), *size).values()) / 1e9,
+        "parameters": count_parameters(plain),
+        "gmacs": sum(count_macs(plain, *size).values()) / 1e9,
         "milliseconds_per_frame": milliseconds_of(network, *size),
         "input_size": size,
     }

@@ -54,8 +54,11 @@ def count_macs(model: nn.Module, height: int, width: int) -> dict[str, int]:
 
 def describe_cost(model: nn.Module, height: int, width: int) -> str:
     """Parameters and GMACs in words, for one image (3, height, width)."""
-    gmacs = sum(count_macs(model, height, width).values()) / 1e9
-    return f"{count_parameters(model):,} parameters, {gmacs:.2f} GMACs at {height}x{width}"
+    return cost_in_words(count_parameters(model), sum(count_macs(model, height, width).values()) / 1e9, height, width)
+
+
+def cost_in_words(parameters: int, gmacs: float, height: int, width: int) -> str:
+    return f"{parameters:,} parameters, {gmacs:.2f} GMACs at {height}x{width}"
 
 
 @torch.inference_mode()
