@@ -343,6 +343,15 @@ class TestBatches:
             assert (here.images == there.images).all()
             assert (here.target.distances == there.target.distances).all()
 
+    @pytest.mark.parametrize("workers", [0, 1])
+    def test_loading_draws_nothing_from_the_global_generator(self, rendered, workers):
+        """Else the loss of a validation would depend on how many a process has made before, and on its workers."""
+        dataset = SynthText(rendered / "synthtext", train=False, transform=WholeFrame(64))
+        loader, state = make_loader(dataset, EpochSampler(dataset), 4, workers), torch.get_rng_state()
+        for _ in range(2):
+            assert list(loader)
+            assert torch.equal(torch.get_rng_state(), state)
+
     def test_frames_of_different_shapes_are_padded_and_masked(self, sample):
         dataset = SampleDataset(sample, train=False, transform=WholeFrame(64))
         batch = collate([dataset.frame(0), dataset.frame(1), dataset.frame(2)])

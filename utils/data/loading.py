@@ -118,6 +118,7 @@ def make_loader(dataset: FrameDataset, sampler: Sampler, batch_size: int, worker
         persistent_workers=workers > 0,
         prefetch_factor=_PREFETCHED if workers else None,
         worker_init_fn=_begin_worker,
+        generator=torch.Generator(),  # else the first of its iterators, or each, draws from the global one
     )
 
 

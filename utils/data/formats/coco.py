@@ -71,7 +71,7 @@ def read(source: Source) -> Iterator[Entry]:
         for number, annotation in annotations[_key(image.get("id"))]:
             with words.entry_of(f"annotations[{number}]"):
                 words.add(_shape(annotation, _key(annotation.get("category_id")) in ignored))
-        yield words.entry(name)
+        yield words.entry(name, size=(image.get("height"), image.get("width")))
 
 
 def _key(value: object) -> str:

@@ -61,7 +61,8 @@ def read(source: Source) -> Iterator[Entry]:
         for key, annotation in by_image[str(image.get("id", number))]:
             with words.entry_of(f"anns[{key}]"):
                 words.add(_shape(annotation))
-        yield words.entry(name, part_of_word(text_of(image.get("set"))))
+        size = image.get("height"), image.get("width")
+        yield words.entry(name, part_of_word(text_of(image.get("set"))), size)
 
 
 def _shape(annotation: dict) -> Shape:

@@ -62,7 +62,8 @@ def read(source: Source) -> Iterator[Entry]:
                     words.add(shape_of(element, element.get("label")))
             elif element.tag in _OTHER_SHAPES:
                 words.malformed(f"<{element.tag}>; expected a box or a polygon")
-        yield words.entry(name, part_of_word(image.get("subset") or ""))
+        size = image.get("height"), image.get("width")
+        yield words.entry(name, part_of_word(image.get("subset") or ""), size)
 
 
 def shape_of(element: Element, label: str | None) -> Shape:

@@ -50,8 +50,9 @@ def read_tracks(document: Element, source: Source, shape_of: Callable[[Element, 
         for frame in images:
             if frame <= last and (shape := _at(positions, frame)):
                 words[frame].add(shape)
+    size = [document.findtext(f"meta/*/original_size/{side}") for side in ("height", "width")]
     for frame, name in sorted(images.items()):
-        yield words[frame].entry(name)
+        yield words[frame].entry(name, size=size)
 
 
 def _frame_images(source: Source) -> dict[int, str]:

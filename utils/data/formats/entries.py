@@ -1,6 +1,7 @@
 """What every reader returns and every writer takes: images with their words, as the annotation file gives them."""
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -42,6 +43,8 @@ class Entry(NamedTuple):
     """Words of the image that cannot be read."""
     scores: list[float | None] | None = None
     """Of draft annotations, by a detector; readers leave them out."""
+    stated_size: tuple[float, float] | None = None
+    """(height, width) of the picture where the file says so; the corners are in pixels of that size."""
 
     @property
     def broken(self) -> bool:
@@ -102,9 +105,20 @@ class WordList:
         except Malformed as error:
             self.malformed(f"{what}: {error}")
 
-    def entry(self, name: str, part: str | None = None) -> Entry:
+    def entry(self, name: str, part: str | None = None, size: Sequence[object] = ()) -> Entry:
+        """The image's entry. size: height and width as the file states them, of any type; without effect if invalid."""
         quads = np.array(self._quads, np.float64).reshape(-1, 4, 2)
-        return Entry(name, quads, np.array(self._ignored, bool), list(self._texts), part, self._left_out)
+        entry = Entry(name, quads, np.array(self._ignored, bool), list(self._texts), part, self._left_out)
+        return entry._replace(stated_size=_positive_numbers(size))
+
+
+def _positive_numbers(values: Sequence[object]) -> tuple[float, float] | None:
+    """Two positive numbers, or texts of such; None for anything else."""
+    try:
+        height, width = map(float, values)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return (height, width) if 0 < min(height, width) <= max(height, width) < math.inf else None
 
 
 def _first_bad(points: np.ndarray) -> str:

@@ -60,7 +60,7 @@ def read(source: Source) -> Iterator[Entry]:
             for place, shape in _shapes(dicts_of(image.get("paragraphs"))):
                 with words.entry_of(place):
                     words.add(Shape(points_of(shape.get("vertices")), text_of(shape.get("text")), _ignored(shape)))
-            yield words.entry(name)
+            yield words.entry(name, size=(image.get("image_height"), image.get("image_width")))
 
 
 def _shapes(paragraphs: list[dict]) -> Iterator[tuple[str, dict]]:

@@ -61,7 +61,7 @@ def read(source: Source) -> Iterator[Entry]:
     for number, shape in enumerate(document["shapes"]):
         with words.entry_of(f"shapes[{number}]"):
             words.add(_shape(shape))
-    yield words.entry(name)
+    yield words.entry(name, size=(document.get("imageHeight"), document.get("imageWidth")))
 
 
 def _shape(shape: object) -> Shape:

@@ -31,6 +31,7 @@ from utils.data.formats.base import Finding, Format, Source, is_written
 from utils.data.formats.entries import Entry, Malformed
 from utils.data.formats.folder import Folder
 from utils.data.formats.names import part_of, part_of_word
+from utils.data.formats.sizes import fit_to_picture
 from utils.data.problems import Problems
 from utils.errors import UserError
 
@@ -111,7 +112,8 @@ def iterate_entries(
                 if entry.broken:
                     problems.add("images whose annotation has no readable word, left out", f"{file}: {entry.name}")
                     continue
-                yield entry._replace(part=entry.part or file_part or part_of(entry.name))
+                fitted = fit_to_picture(entry, folder.root / entry.name, file, problems)
+                yield fitted._replace(part=entry.part or file_part or part_of(entry.name))
         except Malformed as error:
             if len(recognised.files) == 1:
                 raise UserError(f"{file}: cannot be read as {recognised.format.name}: {error}") from None
