@@ -3,8 +3,8 @@
     python3 -m tools.convert SOURCE OUT [--to FORMAT] [--format NAME] [--copy] [--replace]
 
 SOURCE: a folder in one of the formats of docs/data.md (the format is recognised, --format overrules that), or its
-annotation file. Without --to, a gt.mat becomes txt, and everything else gt.mat. Training and test images stay apart;
-images of which nothing says which they are become training images. Images are linked, or copied with --copy.
+annotation file. Without --to, a gt.mat becomes txt, and everything else gt.mat. Training and test images stay what they
+are for train_sample.py; all images of a gt.mat become training images. Images are linked, or copied with --copy.
 
 Texts, don't-cares and coordinates stay as they are where the new format can say them; what it cannot say is counted
 and printed.
@@ -25,6 +25,7 @@ from utils.data.formats.names import clean_name, short_name
 from utils.data.formats.registry import FORMATS, Recognised, iterate_entries, recognise
 from utils.data.formats.shared_names import SharedNames
 from utils.data.formats.sizes import picture_size
+from utils.data.formats.split import with_parts
 from utils.data.images import UnreadableImage
 from utils.data.problems import Problems
 from utils.errors import UserError, printable, run_script
@@ -87,7 +88,10 @@ class Conversion:
     def _named_entries(self, to: Format, problems: Problems) -> Iterator[tuple[str, Entry]]:
         """(name in the source, entry) of all images, with their names in the output and their parts."""
         shared = {part: SharedNames(to) for part in PARTS}
-        for entry in iterate_entries(self.folder, self.recognised, problems):
+        entries = iterate_entries(self.folder, self.recognised, problems)
+        if self.recognised.format.name != "gt.mat":  # which may have millions of images
+            entries = iter(with_parts(list(entries), self.folder.root)[0])
+        for entry in entries:
             name, part = clean_name(short_name(entry.name), problems), entry.part or PARTS[0]
             shared[part].add(entry.name, name)
             yield entry.name, entry._replace(name=name, part=part)

@@ -9,7 +9,7 @@ from utils.data.annotations import TEXT_LAYOUTS, Annotations, Words, read_text_f
 from utils.data.folder_contents import ANNOTATION_SUFFIXES, note_unused_files
 from utils.data.formats.folder import Folder
 from utils.data.formats.registry import FORMATS, read_entries, recognise
-from utils.data.formats.split import choose_part
+from utils.data.formats.split import choose_part, no_images
 from utils.data.images import IMAGE_SUFFIXES
 from utils.data.problems import Problems
 from utils.errors import UserError
@@ -49,7 +49,10 @@ def open_sample(root: str | Path, train: bool, cache_dir: str | Path | None, for
         return found
     mats = [root / name / "gt.mat" for name in ("train", "test")]
     if format_name == GT_MAT or (format_name is None and any(mat.is_file() for mat in mats)):
-        annotations = read_synthtext(root if format_name and is_synthtext(root) else mats[part], cache_dir)
+        mat = root if format_name and is_synthtext(root) else mats[part]
+        if mat == mats[part] and mats[1 - part].is_file() and not mat.is_file():
+            raise no_images(root, mat.parent.name, f"there is {mats[1 - part].relative_to(root)} only")
+        annotations = read_synthtext(mat, cache_dir)
         annotations.source = f"{GT_MAT}: {mats[part].parent.name}/gt.mat is there"
         return annotations
     if format_name is None:

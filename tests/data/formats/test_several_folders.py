@@ -54,6 +54,6 @@ def test_wrong_lines(refuses, folders, tmp_path):
 def test_inspect_data_says_which_reader_and_why(folders, run_script):
     output = run_script("-m", "tools.inspect_data", folders[0]).stdout
     assert "format       coco: annotations/instances_train.json has COCO's lists" in output
-    assert "train by the names of folders or files" in output
+    assert "parts by the names of folders or files" in output
     output = run_script("-m", "tools.inspect_data", folders[1], "--test", "--format", "yolo").stdout
     assert "format       yolo: labels/train/a.txt has lines" in output

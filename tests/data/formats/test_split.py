@@ -7,6 +7,7 @@ import pytest
 
 from datasets import MergedDataset, SampleDataset, SampleFolder, open_dataset
 from tests.data.formats import samples
+from tools.convert import WRITTEN, Conversion
 from utils.data.formats.entries import Entry
 from utils.data.formats.folder import Folder
 from utils.data.formats.names import part_of, part_of_word
@@ -65,7 +66,10 @@ def test_names_decide_first():
     several = entries("a.jpg") + entries("train/b.jpg", part="train") + entries("val/c.jpg", part="test")
     assert [entry.name for entry in choose_part(several, "train", Path("x"))[0]] == ["a.jpg", "train/b.jpg"]
     assert [entry.name for entry in choose_part(several, "test", Path("x"))[0]] == ["val/c.jpg"]
-    with pytest.raises(UserError, match="x: no images for testing: put them in a folder named test/"):
+    with pytest.raises(
+        UserError,
+        match=r"x: no images for testing \(2 images, parts by .*\); put some in a folder named",
+    ):
         choose_part(several[:2], "test", Path("x"))
 
 
@@ -133,3 +137,31 @@ def test_half_a_layout_is_not_split(tmp_path, rendered):
     assert len(SampleDataset(tmp_path)) == 6
     with pytest.raises(UserError, match="no images for testing: expected test_images1/ beside train_images1/"):
         SampleDataset(tmp_path, train=False)
+
+
+@pytest.mark.parametrize("to", WRITTEN)
+def test_a_data_set_of_one_part_only_says_so(tmp_path, to):
+    samples.labelme(tmp_path / "source" / "train")
+    Conversion(tmp_path / "source", tmp_path / "out").run(to)
+    assert len(SampleDataset(tmp_path / "out")) == 1
+    with pytest.raises(UserError, match=r"no images for testing.*; (put some in a folder named test/|add it)"):
+        SampleDataset(tmp_path / "out", train=False)
+
+
+@pytest.mark.parametrize("to", WRITTEN)
+def test_a_conversion_keeps_the_parts(tmp_path, to):
+    """Also where nothing in the names says them."""
+    for number in range(20):
+        samples.labelme(tmp_path / "flat")
+        for suffix in (".jpg", ".json"):
+            file = (tmp_path / "flat" / "a").with_suffix(suffix)
+            file.rename(file.with_stem(f"photo{number}"))
+        file = tmp_path / "flat" / f"photo{number}.json"
+        file.write_text(file.read_text().replace("a.jpg", f"photo{number}.jpg"))
+    counts = Conversion(tmp_path / "flat", tmp_path / "converted").run(to)
+    assert counts == {"train": 18, "test": 2}
+    for train in (True, False):
+        before, after = (SampleDataset(tmp_path / name, train=train) for name in ("flat", "converted"))
+        assert [before.frame(i, 0).info.path.name for i in range(len(before))] == [
+            after.frame(i, 0).info.path.name for i in range(len(after))
+        ]

@@ -79,7 +79,9 @@ def test_round_trip_of_folders_with_the_same_names(tmp_path, to, label):
             picture(images / folder / f"{stem}.jpg")
             file = images.parent / label.removeprefix("../") if ".." in label else images / label
             text(Path(str(file).format(folder=folder, stem=stem)), f"5,{top},30,{top},30,{top + 9},5,{top + 9},x\n")
-    assert convert(tmp_path / "in", tmp_path / "out", to=to)[0] == {"train": 9}
+    assert convert(tmp_path / "in", tmp_path / "out", to=to)[0] == (
+        {"train": 9} if ".." in label else {"train": 8, "test": 1}
+    )
     folder = Folder(tmp_path / "out")
     entries = read_entries(folder, recognise(folder, to), Problems())
     found = {"/".join(entry.name.split("/")[-2:]): entry.quads[:, 0, 1].round(3).tolist() for entry in entries}

@@ -32,6 +32,7 @@ from utils.data.formats.entries import Entry, Malformed
 from utils.data.formats.folder import Folder
 from utils.data.formats.names import part_of, part_of_word
 from utils.data.formats.sizes import fit_to_picture
+from utils.data.formats.split import no_images
 from utils.data.problems import Problems
 from utils.errors import UserError
 
@@ -84,6 +85,9 @@ def read_entries(folder: Folder, recognised: Recognised, problems: Problems, par
     entries = list(iterate_entries(folder, recognised, problems, part))
     if not entries:
         place = folder.only or folder.root
+        parts = {_part_of_file(folder, recognised, file) for file in recognised.files}
+        if part and part not in parts and None not in parts:
+            raise no_images(place, part, f"{parts.pop()} by the name of {folder.relative(recognised.files[0])}")
         raise UserError(f"{place}: no image with annotation ({recognised.format.name}){problems.first()}")
     return entries
 
