@@ -1,6 +1,6 @@
 """The detection loss of FOTS (Liu et al. 2018, section 3.5) with online hard example mining.
 
-    loss = mean over chosen cells of BCE(confidence)
+    loss = mean over chosen cells of BCE(confidence), times --classification-weight (1)
          + mean over chosen cells of -log((I + 1) / (U + 1)) + 10 (1 - cos(angle difference))
 
     criterion = Criterion()
@@ -45,12 +45,17 @@ class Criterion(BaseCriterion):
     """The detection loss as an object: `criterion(prediction, target)` returns its terms' sums and counts.
 
     negatives: chosen for classification, beside all positives. positives: chosen for regression. Both per image.
+    classification_weight: of the term beside the box's, whose weight is 1.
     """
 
-    terms = TERMS
+    terms: tuple[Term, ...] = TERMS
 
-    def __init__(self, negatives: Mining = NEGATIVES, positives: Mining = POSITIVES):
+    def __init__(
+        self, negatives: Mining = NEGATIVES, positives: Mining = POSITIVES, classification_weight: float = 1.0
+    ):
         self.negatives, self.positives = negatives, positives
+        classification, *others = self.terms
+        self.terms = classification._replace(weight=classification_weight), *others
 
     def __call__(self, prediction: Prediction, target: Target) -> LossSums:
         """The terms' sums over the chosen cells of a batch, with gradients. Maps as in `utils.maps`."""

@@ -55,7 +55,7 @@ from utils.training.epoch import epoch_sampler, train_one_epoch
 from utils.training.epoch_end import finish_epoch
 from utils.training.log import EpochLog
 from utils.training.progress import Progress
-from utils.training.resume import RunComplete, continue_from, read_interrupted, restore_run
+from utils.training.resume import RunComplete, continue_from, read_interrupted, refuse_complete, restore_run
 from utils.training.run import Run
 from utils.training.run_folder import RESULTS, locked, set_aside
 from utils.training.saving import Saver
@@ -164,7 +164,7 @@ def validate_run(run: Run, loader: DataLoader, settings: ValidationSettings, sto
 
 
 def choose_start(line: CommandLine, ranks: Ranks) -> Start:
-    """The interrupted run in --save-dir, or a new one. With --auto-resume, a run that is complete ends with code 0."""
+    """The interrupted run in --save-dir, or a new one. With --auto-resume, a complete run ends with exit code 0."""
     options = line.options
     if not options.resume and not (options.auto_resume and last_checkpoint(options).exists()):
         return begin(options)
@@ -181,7 +181,7 @@ def resume(line: CommandLine) -> Start:
     """The interrupted run in --save-dir, with its options."""
     model, contents = read_interrupted(line.options.save_dir)
     options = training_options.resumed_options(line, contents["arguments"])
-    torch.manual_seed(options.seed)
+    refuse_complete(contents, options.save_dir)
     return Start(options, model, contents)
 
 
@@ -232,7 +232,7 @@ def build_loader(options: argparse.Namespace, machine: Machine, dataset: FrameDa
 
 def build_run(start: Start, machine: Machine, loaders: Loaders) -> Run:
     """The run before its first step."""
-    options, criterion = start.options, Criterion()
+    options, criterion = start.options, Criterion(classification_weight=start.options.classification_weight)
     settings = training_options.step_settings(options, machine.ranks.world)
     total_steps = options.epoch * settings.size.steps(len(loaders.samplers[0]))
     learner = build_learner(start.model, criterion, training_options.learner_settings(options), machine, total_steps)

@@ -170,6 +170,15 @@ def test_names_and_weights_follow_from_the_terms():
     assert criterion.zeros().parts() == dict.fromkeys(parts, 0)
 
 
+def test_the_weight_of_the_classification_term():
+    prediction, target = random_maps(1)
+    every = Mining(9999, 0)
+    parts = Criterion(every, every)(prediction, target).parts()
+    weighted = Criterion(every, every, classification_weight=4)(prediction, target).parts()
+    assert weighted["loss"] == pytest.approx(parts["loss"] + 3 * parts["classification"])
+    assert {**weighted, "loss": 0} == {**parts, "loss": 0}  # the terms are shown without weights
+
+
 def test_a_term_is_added_by_its_name():
     """A subclass with one more term, on a count of its own; sums, counts and means follow."""
 

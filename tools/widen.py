@@ -8,7 +8,7 @@ whose weights are divided among the copies, so that the outputs do not change (N
 """
 
 from utils.checkpoint import load_model, save_checkpoint
-from utils.errors import printable, run_script
+from utils.errors import UserError, printable, run_script
 from utils.network.channels import uniform_plan
 from utils.network.cost import count_parameters
 from utils.network.rejector import note_left_out
@@ -31,7 +31,10 @@ def main() -> None:
     args = build_parser().parse_args()
     refuse_overlap([args.destination], [args.source])
     source, others = load_model(args.source)
-    network = widen(source, uniform_plan(args.width), args.seed)
+    try:
+        network = widen(source, uniform_plan(args.width), args.seed)
+    except UserError as error:
+        raise UserError(f"--width {args.width:g}: {error}; give a larger one") from None
     args.destination.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(args.destination, network)
     if left_out := note_left_out(others):

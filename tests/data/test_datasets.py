@@ -1,7 +1,10 @@
 """Annotations and images as they come: repaired or left out, counted, never a crash."""
 
 import itertools
+import multiprocessing
 import shutil
+import signal
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -367,3 +370,24 @@ class TestBatches:
                 height, width = own.shape[1:]
                 assert torch.equal(values[number, :, :height, :width], own)
                 assert not values[number, :, height:].any() and not values[number, :, :, width:].any()
+
+
+def test_workers_start_whatever_the_default_method_is(rendered):
+    """Python 3.14 starts processes by a server on Linux: a worker's parent would not be the loader's process."""
+    before = multiprocessing.get_start_method(allow_none=True)
+    dataset = SynthText(rendered / "synthtext", train=False, transform=WholeFrame(64))
+    multiprocessing.set_start_method("forkserver", force=True)
+    try:
+        assert len(list(make_loader(dataset, EpochSampler(dataset), 4, 1))) == 1
+    finally:
+        multiprocessing.set_start_method(before, force=True)
+
+
+def test_many_loaders_leave_other_processes_alone(rendered):
+    """A notebook makes many: the handlers of their workers do not pile up."""
+    dataset = SynthText(rendered / "synthtext", train=False, transform=WholeFrame(64))
+    assert list(make_loader(dataset, EpochSampler(dataset), 4, 1))
+    handler = signal.getsignal(signal.SIGCHLD)
+    assert list(make_loader(dataset, EpochSampler(dataset), 4, 1))
+    assert signal.getsignal(signal.SIGCHLD) == handler
+    assert subprocess.run(["true"], check=False).returncode == 0

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -13,7 +14,9 @@ from tests.deploy.conftest import CHECKPOINT, run_export
 from utils.checkpoint import load_model
 from utils.data.annotations import Words
 from utils.data.augmentation import NetworkInput
+from utils.data.image_types import ReadOptions
 from utils.deploy.agreement import compare_maps
+from utils.deploy.calibration import calibration_inputs
 from utils.deploy.engines import EngineSettings
 from utils.deploy.exported_detector import ExportedDetector
 from utils.deploy.exporting import with_tensors
@@ -210,6 +213,16 @@ class TestRefusals:
         refuses(*line, "--float-layers", "conv1.0", parts=["--float-layers", "--int8"])
         refuses(*line, "--int8", tmp_path, "--float-layers", "conv2", parts=["--float-layers conv2", "no such layer"])
         assert not list(tmp_path.iterdir())
+
+    def test_unreadable_pictures_are_counted_and_replaced(self, tmp_path, float_file, pictures, capsys):
+        for number, path in enumerate(pictures[:3]):
+            shutil.copy(path, tmp_path / f"{number}.jpg")
+        (tmp_path / "0.jpg").write_bytes(b"\xff\xd8")
+        inputs = list(calibration_inputs(tmp_path, 2, ExportedDetector(float_file), ReadOptions()))
+        assert len(inputs) == 2
+        output = capsys.readouterr().out
+        assert f"calibrated on 2 pictures of {tmp_path}" in output
+        assert "1 pictures unreadable, left out" in output
 
     @pytest.mark.parametrize("kind", ["empty", "text", "cut", "foreign", "newer", "odd"])
     def test_damaged_and_foreign_files(self, tmp_path, float_file, kind):

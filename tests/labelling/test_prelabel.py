@@ -138,6 +138,13 @@ class TestDrafts:
         chooser = Chooser(1, change=0.4)
         assert [chooser.chooses(frame) for frame in darker] == [True, False, False]
 
+    def test_black_frames_do_not_differ(self):
+        pictures = [np.zeros((60, 80, 3), np.uint8) for _ in range(4)]
+        pictures[3][:30] = 255
+        chooser = Chooser(1, change=0.4)
+        frames = [SourceFrame("", number, None, picture) for number, picture in enumerate(pictures)]
+        assert [chooser.chooses(frame) for frame in frames] == [True, False, False, True]
+
 
 class TestPropagation:
     @pytest.mark.parametrize("file_format", DRAFT_FORMATS)
@@ -378,14 +385,26 @@ class TestUnmatched:
         with pytest.raises(UserError, match="new or an empty folder"):
             run(*line)
 
+    def test_test_images_stay_test_images(self, tmp_path, run_script, small_checkpoint):
+        """Also where only their order says that they are."""
+        for number in range(10):
+            write_picture(tmp_path / "in" / f"img_{number}.jpg")
+            (tmp_path / "in" / f"gt_img_{number}.txt").write_text("10,10,50,10,50,30,10,30,word\n")
+        line = ("-m", "tools.prelabel", tmp_path / "in", "--pretrain-model", small_checkpoint, "--ignore-unmatched")
+        process = run_script(*line, "--out", tmp_path / "out", "--short-side", 64)
+        assert "of 9 training images" in process.stdout
+        test = tmp_path / "out" / "sample_test_annotation_txt"
+        assert [path.name for path in test.iterdir()] == ["img_9.txt"]
+        assert (test / "img_9.txt").read_text() == (tmp_path / "in" / "gt_img_9.txt").read_text()
+
     def test_an_unreadable_picture_keeps_its_words(self, tmp_path, run_script, small_checkpoint):
         words = "10,10,50,10,50,30,10,30,word\n"
         for number in (1, 2, 3):
-            path = write_picture(tmp_path / "in" / f"img_{number}.jpg")
-            (tmp_path / "in" / f"gt_img_{number}.txt").write_text(words)
+            path = write_picture(tmp_path / "train" / f"img_{number}.jpg")
+            (tmp_path / "train" / f"gt_img_{number}.txt").write_text(words)
             if number == 2:
                 path.write_bytes(b"")
-        line = ("-m", "tools.prelabel", tmp_path / "in", "--pretrain-model", small_checkpoint, "--ignore-unmatched")
+        line = ("-m", "tools.prelabel", tmp_path / "train", "--pretrain-model", small_checkpoint, "--ignore-unmatched")
         process = run_script(*line, "--out", tmp_path / "out", "--short-side", 64)
         assert "of 3 training images" in process.stdout
         assert "1 pictures unreadable, their words left as they are (e.g. " in process.stdout
@@ -406,9 +425,9 @@ class TestUnmatched:
         """Before the detector is built: the checkpoint does not exist."""
         word = '[{"transcription": "EXIT", "points": [[1, 2], [9, 2], [9, 8], [1, 8]]}]'
         for name in names:
-            write_picture(tmp_path / "in" / name)
-        (tmp_path / "in" / "Label.txt").write_text("".join(f"{name}\t{word}\n" for name in names))
-        line = (tmp_path / "in", "--pretrain-model", tmp_path / "no.pt", "--out", tmp_path / "out")
+            write_picture(tmp_path / "train" / name)
+        (tmp_path / "train" / "Label.txt").write_text("".join(f"{name}\t{word}\n" for name in names))
+        line = (tmp_path / "train", "--pretrain-model", tmp_path / "no.pt", "--out", tmp_path / "out")
         line += ("--ignore-unmatched", *(("--format", file_format) if file_format else ()))
         with pytest.raises(UserError, match=f"{names[0]} and {names[1]} would share {shared}; rename one of them"):
             run(*line)

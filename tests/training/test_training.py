@@ -22,8 +22,9 @@ from utils.checkpoint import load_model, save_checkpoint
 from utils.data.augmentation import TrainTransform
 from utils.network.channels import uniform_plan
 from utils.runtime.device import Machine
-from utils.runtime.signals import EXIT_STOPPED, StopRequest
+from utils.runtime.signals import EXIT_STOPPED, Stopped, StopRequest
 from utils.training.build import LearnerSettings, build_learner
+from utils.training.ending import resumable
 from utils.training.epoch import train_one_epoch
 from utils.training.progress import Progress
 from utils.training.run import Run
@@ -147,6 +148,8 @@ class TestResume:
         refuses("train_sample.py", "--save-dir", tmp_path, "--resume", "--lr", 1, parts=["drop --lr"])
         run_script(*line, "--epoch", 1, "--save-dir", tmp_path / "done")
         refuses("train_sample.py", "--save-dir", tmp_path / "done", "--resume", parts=["the run is complete"])
+        options = ("--save-dir", tmp_path / "done", "--auto-resume", "--epoch", 2)
+        refuses(*line, *options, parts=["its run has --epoch 1, this line 2"])
 
 
 class TestNothingLost:
@@ -200,6 +203,34 @@ class TestNothingLost:
         assert lines[0] == "epoch,step,index,image"
         assert all(re.fullmatch(r"\d+,\d+,\d+,.*\.jpg", text) for text in lines[1:])
         assert len(lines) > 5
+
+    def test_a_loss_that_is_not_finite_in_several_processes(self, tmp_path, line):
+        """Whichever process notices it first, all of them end together: with one line, and no error of another."""
+        options = ("--epoch", 9, "--lr", 1e30, "--ngpus", 2, "--batch-size", 2, "--save-dir", tmp_path)
+        process = start(*line, *options)
+        _, errors = process.communicate(timeout=120)
+        assert process.returncode == 2
+        assert errors.count("error: ") == errors.count("not finite") == 1
+        assert "Traceback" not in errors
+        assert (tmp_path / "skipped.csv").exists()
+
+    def test_a_stop_while_nothing_can_be_saved(self, tmp_path, capsys):
+        """What is said to be saved is there."""
+        learner = build_learner(
+            FOTSModelPruned(uniform_plan(0.1)), Criterion(), LearnerSettings(), Machine(torch.device("cpu")), 1
+        )
+        run = Run(learner, StepSettings(StepSize(4)), Progress(Criterion()), 1)
+        run.progress.skipped_in_a_row = 1
+        for saved, words in ((False, "nothing is saved"), (True, "last.pt is of an earlier step; to resume, type:")):
+            if saved:
+                (tmp_path / "last.pt").touch()
+            with pytest.raises(SystemExit) as end, resumable(run, tmp_path, "the line"):
+                Saver(tmp_path, {}).save(run)
+                raise Stopped
+            assert end.value.code == EXIT_STOPPED
+            output = capsys.readouterr().out
+            assert words in output
+            assert "all is saved" not in output
 
 
 class TestSeveralProcesses:

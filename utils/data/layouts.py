@@ -87,6 +87,9 @@ def _open_recognised(root: Path, part: str, format_name: str | None) -> Annotati
         note_unused_files([folder.root / path for path in folder.paths], IMAGE_SUFFIXES | ANNOTATION_SUFFIXES, problems)
     words = [Words(entry.quads, entry.ignored) for entry in entries]
     annotations = Annotations(folder.root, [entry.name for entry in entries], words, problems)
+    for other in recognised.others:
+        example = f"{folder.root}: {other} beside {recognised.format.name}; --format chooses"
+        problems.add("formats in the same folder, not read", example)
     annotations.source = f"{recognised.format.name}: {recognised.reason}; {rule}"
     return annotations
 

@@ -1,5 +1,6 @@
 """Datasets -> batches: which images an epoch draws, and the loader that reads them."""
 
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -118,6 +119,7 @@ def make_loader(dataset: FrameDataset, sampler: Sampler, batch_size: int, worker
         persistent_workers=workers > 0,
         prefetch_factor=_PREFETCHED if workers else None,
         worker_init_fn=_begin_worker,
+        multiprocessing_context="fork" if workers and sys.platform == "linux" else None,  # Python 3.14: forkserver
         generator=torch.Generator(),  # else the first of its iterators, or each, draws from the global one
     )
 

@@ -92,10 +92,15 @@ class Chooser:
         if self._last and frame.number - self._last[0] < self.every:
             return False
         thumbnail = _thumbnail(frame.image) if self.change is not None else np.zeros(0, np.float32)
-        if self._last and self.change is not None and 1 - float((thumbnail * self._last[1]).sum()) < self.change:
+        if self._last and self.change is not None and _difference(thumbnail, self._last[1]) < self.change:
             return False
         self._last = frame.number, thumbnail
         return True
+
+
+def _difference(one: np.ndarray, other: np.ndarray) -> float:
+    """1 minus the correlation of two thumbnails; 0 for two pictures of a single colour each, which have none."""
+    return 1 - float((one * other).sum()) if one.any() or other.any() else 0.0
 
 
 def _thumbnail(image: np.ndarray) -> np.ndarray:

@@ -53,10 +53,20 @@ def sample_folders(
     folders = _as_list(paths) if paths else []
     names = _one_each("--format", _as_list(formats or "auto"), len(folders))
     shares = _one_each("--sample-ratio", _as_list(ratios), len(folders))
+    _refuse_twice(folders)
     return [
         SampleFolder(path, ratio, None if name == "auto" else name)
         for path, ratio, name in zip(folders, shares, names, strict=True)
     ]
+
+
+def _refuse_twice(folders: Sequence[str | Path]) -> None:
+    places: dict[Path, str | Path] = {}
+    for folder in folders:
+        if (place := Path(folder).resolve()) in places:
+            cure = "give it once (in training, --sample-ratio draws its frames more often)"
+            raise UserError(f"{folder}: the same folder as {places[place]}; {cure}")
+        places[place] = folder
 
 
 def _as_list(values) -> list:

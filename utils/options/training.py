@@ -103,6 +103,8 @@ def add_step_options(group) -> None:
     option(group, "--lr RATE", number(0), 1e-3, "Adam's learning rate")
     option(group, "--weight-decay W", number(0), 1e-5, "Adam's weight decay")
     flag(group, "--decay-weights-only", "no weight decay on biases and BatchNorms")
+    text = "weight of the classification loss; the box's is 1"
+    option(group, "--classification-weight W", number(0.001, 1000), 1.0, text)
     text = "largest norm of all gradients together (default: no limit)"
     option(group, "--clip-grad NORM", number(1e-9), None, text)
     option(group, "--seed N", whole_number(0), 0, "seed of the draws, the augmentation and the initial weights")
@@ -257,7 +259,8 @@ def _plain(value: object) -> object:
 
 def resume_line(options: argparse.Namespace) -> str:
     """The command that resumes a run."""
-    words = ["python3", "train_sample.py", "--save-dir", str(options.save_dir), "--resume"]
+    start = ["torchrun", "..."] if "TORCHELASTIC_RUN_ID" in os.environ else ["python3"]
+    words = [*start, "train_sample.py", "--save-dir", str(options.save_dir), "--resume"]
     words += [] if options.ngpus == 1 else ["--ngpus", str(options.ngpus)]
     words += [] if options.num_workers is None else ["--num-workers", str(options.num_workers)]
     words += [] if options.threads is None else ["--threads", str(options.threads)]

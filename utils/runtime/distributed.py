@@ -18,7 +18,7 @@ import torch.multiprocessing as mp
 
 from utils.errors import UserError, printable_lines, run_script
 from utils.runtime.signals import EXIT_STOPPED, STOP_SIGNALS
-from utils.runtime.workers import end_with_parent
+from utils.runtime.workers import end_with_parent, parent_id
 
 T = TypeVar("T")
 
@@ -137,7 +137,7 @@ def _pass_on_stops(children: Sequence[BaseProcess]) -> list[int]:
 
 def _child(main: Callable, args, ranks: Ranks) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole process group; the parent passes it on
-    end_with_parent(signal.SIGKILL)
+    end_with_parent(signal.SIGKILL, parent_id())
     os.environ |= {"RANK": str(ranks.rank), "WORLD_SIZE": str(ranks.world)}
     run_script(lambda: _join(main, args, ranks))
 

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from multiprocessing.process import BaseProcess
 from typing import NoReturn, TypeVar
@@ -49,7 +50,7 @@ def begin_worker() -> None:
     its step with the worker's batches. It ends when its parent ends, however that happens. A result that cannot be
     sent ends it, since the parent would wait for that result forever.
     """
-    end_with_parent(signal.SIGKILL, _parent_id())
+    end_with_parent(signal.SIGKILL, parent_id())
     for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if hasattr(signal, "SIGBUS"):  # PyTorch's handler prints a line of its own
@@ -57,7 +58,8 @@ def begin_worker() -> None:
     multiprocessing.queues.Queue._on_queue_feeder_error = staticmethod(_end_worker)  # type: ignore[attr-defined]
 
 
-def _parent_id() -> int | None:
+def parent_id() -> int | None:
+    """The id of the process that started this one by `multiprocessing`; None without one."""
     parent = multiprocessing.parent_process()
     return parent.pid if parent else None
 
@@ -80,22 +82,14 @@ class WorkerGuard:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before, children = signal.getsignal(signal.SIGCHLD), set(multiprocessing.active_children())
+        handler, children = signal.getsignal(signal.SIGCHLD), set(multiprocessing.active_children())
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
         try:
             yield
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         self._processes += [child for child in multiprocessing.active_children() if child not in children]
-
-        def note(*arguments) -> None:
-            if self._is_waiting:
-                self.check()
-            if callable(before):
-                before(*arguments)
-
-        signal.signal(signal.SIGCHLD, note)  # replaces PyTorch's, which raises in the middle of a step
-        multiprocessing.util.Finalize(None, self.end, exitpriority=100)  # at exit; unlike atexit, in children, too
+        _GUARDS.watch(self, handler)
 
     def wait(self, call: Callable[[], T]) -> T:
         """Return call(), which waits for the workers. Raises `WorkerLost`."""
@@ -120,11 +114,48 @@ class WorkerGuard:
                 self.end()
                 raise WorkerLost(_describe_end(process, len(self._processes))) from None
 
+    def worker_ended(self) -> None:
+        """Check the workers if the parent is waiting for them: some child process has ended."""
+        if self._is_waiting:
+            self.check()
+
     def end(self) -> None:
         """End all workers."""
         for process in self._processes:
             with contextlib.suppress(ValueError):  # closed already
                 process.kill()
+
+
+class _Guards:
+    """All guards in use. The handler of SIGCHLD is theirs: a waiting one checks its workers."""
+
+    def __init__(self) -> None:
+        self._guards: weakref.WeakSet[WorkerGuard] = weakref.WeakSet()
+        self._next: object = None
+
+    def watch(self, guard: WorkerGuard, handler: object) -> None:
+        """Add a guard. handler: of SIGCHLD before its workers were started, which is called as well.
+
+        PyTorch's, which was set as they were started, is replaced: it raises in the middle of a step.
+        """
+        if handler != self._note:
+            self._next = handler
+            multiprocessing.util.Finalize(None, self._end, exitpriority=100)  # at exit; unlike atexit, in children, too
+        self._guards.add(guard)
+        signal.signal(signal.SIGCHLD, self._note)
+
+    def _note(self, *arguments) -> None:
+        for guard in list(self._guards):
+            guard.worker_ended()
+        if callable(self._next):
+            self._next(*arguments)
+
+    def _end(self) -> None:
+        for guard in list(self._guards):
+            guard.end()
+
+
+_GUARDS = _Guards()
 
 
 def _describe_end(process: BaseProcess, workers: int) -> str:

@@ -24,13 +24,19 @@ def stoppable_start(ranks: Ranks) -> Iterator[None]:
 
 @contextlib.contextmanager
 def resumable(run: Run, folder: Path, resume_line: str) -> Iterator[None]:
-    """Name the line that resumes the run if it ends early: after a stop, with exit code 75, or without a worker."""
+    """Say what is saved, and what resumes the run, if it ends early: by a stop (exit code 75) or a lost worker."""
+    last = folder / "last.pt"
     try:
         yield
     except Stopped:
-        where = f"in epoch {run.progress.epoch + 1}"
-        run.ranks.print(f"stopped {where}, all is saved; to resume, type:\n{resume_line}")
+        where = f"stopped in epoch {run.progress.epoch + 1}"
+        if not last.exists():
+            run.ranks.print(f"{where}, nothing is saved; start it again")
+        else:
+            saved = "all is saved" if run.is_saved else f"{last} is of an earlier step"
+            run.ranks.print(f"{where}, {saved}; to resume, type:\n{resume_line}")
         sys.exit(EXIT_STOPPED)
     except WorkerLost as error:
-        cure = f"; all is saved; to resume, type: {resume_line}" if (folder / "last.pt").exists() else ""
+        saved = "; all is saved" if run.is_saved else ""
+        cure = f"{saved}; to resume, type: {resume_line}" if last.exists() else ""
         raise WorkerLost(f"{error}{cure}") from None

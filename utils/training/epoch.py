@@ -45,8 +45,12 @@ def train_one_epoch(run: Run, loader: DataLoader, saver: Saver, stop: StopReques
         for batches in groups:
             save_is_due = ranks.is_first and save_timer.is_due()
             totals, asked = sum_over_processes(
-                run, batches, Asked(stop.requested, save_is_due, groups.loss is not None, groups.unreadable)
+                run,
+                batches,
+                Asked(stop.requested, save_is_due, groups.loss is not None, groups.unreadable, pending.diverges),
             )
+            if asked.diverges:
+                raise pending.error()
             if asked.fails:
                 pending.read_back()
                 progress.gather(ranks)
@@ -71,6 +75,8 @@ def train_one_epoch(run: Run, loader: DataLoader, saver: Saver, stop: StopReques
                 raise Stopped
             display.update(totals.images, pending)
     pending.read_back()
+    if any(ranks.sum([float(pending.diverges)])):
+        raise pending.error()
     progress.gather(ranks)
 
 
@@ -89,6 +95,8 @@ class Asked(NamedTuple):
     """A reading worker is lost: no step can be taken."""
     misses: bool
     """A batch is missing, none of whose images could be read."""
+    diverges: bool
+    """Several steps in a row were not finite."""
 
 
 def sum_over_processes(run: Run, batches: list[Batch], asked: Asked) -> tuple[StepTotals, Asked]:
@@ -143,8 +151,22 @@ class PendingSteps:
         images = [(frame.dataset_index, frame.path) for batch in batches for frame in batch.frames]
         self._waiting.append((finite, self._progress.step + 1, images))
 
+    @property
+    def diverges(self) -> bool:
+        """Whether several steps in a row were not finite, as of the last `read_back`."""
+        return self._progress.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW
+
+    def error(self) -> UserError:
+        """The end of a run that diverges, which is raised in all processes: one that left would disturb the others."""
+        self.read_back()
+        last, steps = self._file.parent / "last.pt", max(self._progress.skipped_in_a_row, MOST_SKIPPED_IN_A_ROW)
+        cure = f"the last good checkpoint is {last}: continue from it" if last.exists() else "try again"
+        return UserError(
+            f"the loss was not finite {steps} steps in a row (images: {self._file}); {cure} with a smaller --lr"
+        )
+
     def read_back(self) -> None:
-        """Wait for the outcomes; list the skipped steps. Raises `UserError` after several in a row."""
+        """Wait for the outcomes; list the skipped steps."""
         progress, waiting, self._waiting = self._progress, self._waiting, []
         for finite, step, images in waiting:
             if finite.item():
@@ -154,13 +176,6 @@ class PendingSteps:
             progress.skipped_in_a_row += 1
             for index, path in images:
                 append_row(self._file, {"epoch": progress.epoch + 1, "step": step, "index": index, "image": path})
-        if progress.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
-            last = self._file.parent / "last.pt"
-            cure = f"the last good checkpoint is {last}: continue from it" if last.exists() else "try again"
-            raise UserError(
-                f"the loss was not finite {progress.skipped_in_a_row} steps in a row (images: {self._file}); {cure} "
-                "with a smaller --lr"
-            )
 
 
 class EpochDisplay:

@@ -64,7 +64,7 @@ class Progress:
         if step and gathered["world"] != ranks.world:
             raise UserError(
                 f"the run was stopped within an epoch with {gathered['world']} processes, not {ranks.world}; "
-                f"give --ngpus {gathered['world']}"
+                f"resume with {gathered['world']} (--ngpus {gathered['world']}, or torchrun as before)"
             )
         self.step, self.skipped, self.gathered = step, gathered["skipped"], dict(gathered)
         if ranks.is_first:

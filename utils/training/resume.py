@@ -15,21 +15,25 @@ class RunComplete(UserError):
 
 
 def read_interrupted(folder: Path) -> tuple[TextNetwork, dict]:
-    """The network and the other contents of an interrupted run's last.pt.
-
-    Raises `UserError` if there is none or if it is of no training run, and `RunComplete`.
-    """
+    """The network and the other contents of a run's last.pt. Raises `UserError` if it is of no training run."""
     path = folder / "last.pt"
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file, so no run to resume; check --save-dir, or start a run there")
     model, contents = load_model(path)
     arguments = arguments_of(contents)
     if "last_epoch" not in arguments:
         raise UserError(f"{path}: no checkpoint of a training run; start from it with --pretrain-model {path}")
-    if contents["epoch"] >= arguments["last_epoch"]:
+    return model, contents
+
+
+def refuse_complete(contents: Mapping, folder: Path) -> None:
+    """Raise `RunComplete` if the checkpoint's run has done all its epochs."""
+    if contents["epoch"] >= contents["arguments"]["last_epoch"]:
+        path = folder / "last.pt"
         raise RunComplete(
             f"{path}: the run is complete, {contents['epoch']} epochs; "
             f"to train further: --pretrain-model {path} --continue-training"
         )
-    return model, contents
 
 
 def restore_run(run: Run, contents: Mapping, folder: Path) -> None:

@@ -19,6 +19,8 @@ class Run:
     """The epoch that the run ends with."""
     is_estimated: bool = False
     """Whether an epoch's time has been printed."""
+    is_saved: bool = False
+    """Whether the last attempt to write last.pt has succeeded, in the first process."""
 
     @property
     def ranks(self) -> Ranks:

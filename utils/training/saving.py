@@ -40,6 +40,7 @@ class Saver:
         learner, progress = run.learner, run.progress
         if progress.skipped_in_a_row or not all(bool(torch.isfinite(p).all()) for p in learner.model.parameters()):
             print(f"not saved: the last {max(progress.skipped_in_a_row, 1)} steps were not finite", flush=True)
+            run.is_saved = False
             return
         contents: dict[str, Any] = {
             "optimizer": learner.optimizer.state_dict(),
@@ -66,3 +67,4 @@ class Saver:
         save_checkpoint(first, learner.model, **contents)
         for other in others:
             link_or_copy(first, other)
+        run.is_saved = True

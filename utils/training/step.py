@@ -1,6 +1,7 @@
-"""One optimizer step: forward, loss, backward, update. A step whose loss is not finite changes nothing.
+"""One optimizer step: forward, loss, backward, update.
 
-Nothing here waits for the GPU.
+A step whose loss is not finite leaves the weights, the statistics and the optimizer's state as they were. Nothing here
+waits for the GPU.
 """
 
 import contextlib

@@ -274,7 +274,7 @@ def test_several_formats_in_one_folder(tmp_path):
     text(tmp_path / "a.txt", "1,2,9,2,9,8,1,8,x\n")
     recognised = recognise(Folder(tmp_path))
     assert recognised.format.name == "labelme"
-    assert recognised.reason.endswith("(also there: txt; --format chooses)")
+    assert recognised.others == ("txt",)
     assert recognise(Folder(tmp_path), "txt").format.name == "txt"
 
 

@@ -49,6 +49,8 @@ class Recognised(NamedTuple):
     files: list
     """Paths of the annotation files."""
     reason: str
+    others: tuple[str, ...] = ()
+    """Names of other formats, of which there are annotation files, too."""
 
 
 def recognise(folder: Folder, name: str | None = None) -> Recognised:
@@ -66,10 +68,7 @@ def recognise(folder: Folder, name: str | None = None) -> Recognised:
             f"({len(folder.images)} images); docs/data.md shows the folders and an example of each format"
         )
     (chosen, finding), *others = found
-    reason = finding.reason
-    if others:
-        reason += f" (also there: {', '.join(other.name for other, _ in others)}; --format chooses)"
-    return Recognised(chosen, finding.files, reason)
+    return Recognised(chosen, finding.files, finding.reason, tuple(other.name for other, _ in others))
 
 
 def _all_empty(folder: Folder, of_format: Format) -> Finding | None:
