@@ -113,7 +113,9 @@ def expand_inputs(inputs: list[str]) -> list[Source]:
         elif path.is_dir():
             found = in_order(each for each in path.iterdir() if each.suffix.lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES)
             if not found:
-                raise UserError(f"{path}: no picture and no video in this folder; give another one")
+                raise UserError(
+                    f"{path}: no picture and no video in it; give another, or '{path}/**/*' for its folders"
+                )
             sources += found
         elif path.exists():
             sources.append(path)

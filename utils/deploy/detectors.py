@@ -75,11 +75,11 @@ def _load_checkpoint(path: str | Path, options: dict[str, Any]) -> BaseDetector:
     from utils.detector import load_detector as load_checkpoint
     from utils.runtime.device import choose_device, describe_device
 
-    device = None if ngpus is None else choose_device(ngpus, threads=threads)
-    if threads:
-        torch.set_num_threads(threads)
-    if device is None:
+    if ngpus is None:
+        if threads:
+            torch.set_num_threads(threads)
         return load_checkpoint(path, **options)
+    device = choose_device(ngpus, threads=threads)
     detector = load_checkpoint(path, device=device, **options)
-    detector.runs_on = describe_device(device, ngpus or 0, threads)
+    detector.runs_on = describe_device(device, ngpus, threads)
     return detector

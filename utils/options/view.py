@@ -51,7 +51,7 @@ def add_view_options(group) -> None:
     option(group, "--rotation DEG", number(0, 45), default.rotation, text)
     text = "stretch the height of training frames by a random factor"
     option(group, "--stretch LOW HIGH", number(0.1, 10), default.stretch, text)
-    text = "crop training frames to a square of this side, a multiple of 4"
+    text = f"crop training frames to a square of this side, a multiple of 4, at least {default.least_crop}"
     option(group, "--crop PX", whole_number(default.least_crop, MOST_SIDE), default.crop, text)
     option(group, "--scale LOW HIGH", number(0.05, 20), default.scale, "resize training frames by a random factor")
     text = "share of the crops that are placed around a word"
