@@ -431,7 +431,7 @@ class TestUnmatched:
         line += ("--ignore-unmatched", *(("--format", file_format) if file_format else ()))
         with pytest.raises(UserError, match=f"{names[0]} and {names[1]} would share {shared}; rename one of them"):
             run(*line)
-        (tmp_path / "in" / names[0]).unlink()
+        (tmp_path / "train" / names[0]).unlink()
         with pytest.raises(UserError, match=r"no\.pt"):
             run(*line)
         assert not (tmp_path / "out").exists()
