@@ -131,18 +131,19 @@ class _Guards:
 
     def __init__(self) -> None:
         self._guards: weakref.WeakSet[WorkerGuard] = weakref.WeakSet()
+        self._is_installed = False
         self._next: object = None
 
     def watch(self, guard: WorkerGuard, handler: object) -> None:
-        """Add a guard. handler: of SIGCHLD before its workers were started, which is called as well.
+        """Add a guard. handler: of SIGCHLD before its workers were started; the first one's is called as well.
 
-        PyTorch's, which was set as they were started, is replaced: it raises in the middle of a step.
+        PyTorch's, which was set as the first workers were started, is replaced: it raises in the middle of a step.
         """
-        if handler != self._note:
-            self._next = handler
-            multiprocessing.util.Finalize(None, self._end, exitpriority=100)  # at exit; unlike atexit, in children, too
         self._guards.add(guard)
-        signal.signal(signal.SIGCHLD, self._note)
+        if not self._is_installed:
+            self._is_installed, self._next = True, handler
+            signal.signal(signal.SIGCHLD, self._note)
+            multiprocessing.util.Finalize(None, self._end, exitpriority=100)  # at exit; unlike atexit, in children, too
 
     def _note(self, *arguments) -> None:
         for guard in list(self._guards):

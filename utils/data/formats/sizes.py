@@ -2,7 +2,6 @@
 
 import contextlib
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,25 +16,17 @@ _TOLERANCE = 0.01
 """Relative difference of two shapes that pass for the same: a smaller picture's sides are rounded."""
 
 
-class Frame(NamedTuple):
-    """A picture's size as it is read, EXIF rotation applied, and that rotation."""
-
-    size: tuple[int, int]
-    """Height and width."""
-    orientation: int = 1
-    """EXIF's number, 1 if it is unknown."""
-
-
 def picture_size(path: Path) -> tuple[int, int]:
     """Height and width, EXIF rotation applied. Raises `UnreadableImage`."""
-    return _frame(path).size
+    return _size_and_orientation(path)[0]
 
 
-def _frame(path: Path) -> Frame:
+def _size_and_orientation(path: Path) -> tuple[tuple[int, int], int]:
+    """The size as in `picture_size`, and EXIF's number of the orientation, 1 if it is unknown."""
     with contextlib.suppress(BadHeader):
         header = read_header(head_of(path, _HEAD_BYTES))
-        return Frame(header.size, header.orientation)
-    return Frame(read_picture(path).size)
+        return header.size, header.orientation
+    return read_picture(path).size, 1
 
 
 def fit_to_picture(entry: Entry, path: Path, file: Path, problems: Problems) -> Entry:
@@ -47,7 +38,7 @@ def fit_to_picture(entry: Entry, path: Path, file: Path, problems: Problems) -> 
     if not entry.stated_size or not len(entry.quads):
         return entry
     try:
-        (height, width), orientation = _frame(path)
+        (height, width), orientation = _size_and_orientation(path)
     except UnreadableImage:  # counted when the picture itself is checked
         return entry
     stated_height, stated_width = entry.stated_size
