@@ -56,9 +56,7 @@ def train_rejector(
     refuse_overlap([output], [options.pretrain_model])
     frames = [*open_pictures(options, train=True)], [*open_pictures(options, train=False)]
     training = RejectorTraining(model, thresholds(options), machine.device)
-    workers = count_workers(options.num_workers, machine)
-    if options.num_workers is None:  # each source has workers of its own
-        workers = max(1, workers // (1 + len(frames[0])))
+    workers = count_workers(options.num_workers, machine, loaders=1 + len(frames[0]))
     sources, validation_sources = (
         [
             Source(make_loader(each, EpochSampler(each, options.seed + number), size, workers), is_annotated)

@@ -9,10 +9,9 @@ weights before and after keeps most of both (WiSE-FT: "Robust fine-tuning of zer
 
 import torch
 
-from utils.checkpoint import load_model, save_checkpoint
+from utils.checkpoint import load_model, save_successor
 from utils.errors import UserError, printable, run_script
 from utils.network.base import TextNetwork
-from utils.network.rejector import note_left_out
 from utils.options.parser import Parser, nonempty_path, number, option
 from utils.runtime.files import refuse_overlap
 
@@ -48,10 +47,7 @@ def main() -> None:
         network = average(before, after, args.share)
     except UserError as error:
         raise UserError(f"{args.before}, {args.after}: {error}") from None
-    args.destination.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(args.destination, network)
-    if left_out := note_left_out(others):
-        print(left_out)
+    save_successor(args.destination, network, others)
     print(f"{printable(args.destination)}: {args.share:g} of {printable(args.after)}")
 
 

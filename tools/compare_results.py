@@ -28,11 +28,9 @@ def compare(folders: list[Path]) -> str:
         try:
             metrics = json.loads(read_regular(folder / "metrics.json"))
             cells = [pattern.format(metrics[name]) for name, (_, pattern) in COLUMNS.items()]
-        except OSError as error:
-            cure = "write it with test_sample.py --output-dir"
-            raise UserError(f"{folder / 'metrics.json'}: {error.strerror}; {cure}") from None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"{folder / 'metrics.json'}: {error}; write it with test_sample.py --output-dir") from None
+        except (OSError, ValueError, RecursionError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise UserError(f"{folder / 'metrics.json'}: {reason}; write it with test_sample.py --output-dir") from None
         except (KeyError, TypeError):
             columns = ", ".join(COLUMNS)
             raise UserError(

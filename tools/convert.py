@@ -4,7 +4,8 @@
 
 SOURCE: a folder in one of the formats of docs/data.md (the format is recognised, --format overrules that), or its
 annotation file. Without --to, a gt.mat becomes txt, and everything else gt.mat. Training and test images stay what they
-are for train_sample.py; all images of a gt.mat become training images. Images are linked, or copied with --copy.
+are for train_sample.py; those of a gt.mat of which nothing says which they are become training images. Images are
+linked, or copied with --copy.
 
 Texts, don't-cares and coordinates stay as they are where the new format can say them; what it cannot say is counted
 and printed.
@@ -13,7 +14,7 @@ and printed.
 import functools
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from tqdm import tqdm
@@ -88,9 +89,9 @@ class Conversion:
     def _named_entries(self, to: Format, problems: Problems) -> Iterator[tuple[str, Entry]]:
         """(name in the source, entry) of all images, with their names in the output and their parts."""
         shared = {part: SharedNames(to) for part in PARTS}
-        entries = iterate_entries(self.folder, self.recognised, problems)
+        entries: Iterable[Entry] = iterate_entries(self.folder, self.recognised, problems)
         if self.recognised.format.name != "gt.mat":  # which may have millions of images
-            entries = iter(with_parts(list(entries), self.folder.root)[0])
+            entries, _ = with_parts(list(entries), self.folder.root)
         for entry in entries:
             name, part = clean_name(short_name(entry.name), problems), entry.part or PARTS[0]
             shared[part].add(entry.name, name)

@@ -7,11 +7,10 @@ Training a wide network takes long; most of it can be done at a small width. Add
 whose weights are divided among the copies, so that the outputs do not change (Net2Net: Chen et al., ICLR 2016).
 """
 
-from utils.checkpoint import load_model, save_checkpoint
+from utils.checkpoint import load_model, save_successor
 from utils.errors import UserError, printable, run_script
 from utils.network.channels import uniform_plan
 from utils.network.cost import count_parameters
-from utils.network.rejector import note_left_out
 from utils.network.widening import widen
 from utils.options.parser import Parser, nonempty_path, number, option, whole_number
 from utils.runtime.files import refuse_overlap
@@ -35,10 +34,7 @@ def main() -> None:
         network = widen(source, uniform_plan(args.width), args.seed)
     except UserError as error:
         raise UserError(f"--width {args.width:g}: {error}; give a larger one") from None
-    args.destination.parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint(args.destination, network)
-    if left_out := note_left_out(others):
-        print(left_out)
+    save_successor(args.destination, network, others)
     print(f"{printable(args.destination)}: {count_parameters(network):,} parameters")
 
 

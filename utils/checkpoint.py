@@ -18,6 +18,7 @@ from utils.errors import UserError
 from utils.network.base import TextNetwork
 from utils.network.channels import ORIGINAL_PLAN, plan_of
 from utils.network.origin import Origin
+from utils.network.rejector import note_left_out
 from utils.network.state_dicts import canonical_names, check_tensors, read_weights
 from utils.runtime.files import atomic_file
 
@@ -45,6 +46,17 @@ def save_checkpoint(path: str | Path, network: TextNetwork, *, weights: nn.Modul
     """
     state = {name: tensor.detach().cpu() for name, tensor in (weights or network).state_dict().items()}
     write_atomically(path, {"format": FORMAT, "model": state, **describe_channels(network), **contents})
+
+
+def save_successor(path: Path, network: TextNetwork, contents: Mapping) -> None:
+    """Write a network made from a checkpoint's, in a folder that may be new; print what does not fit it.
+
+    contents: the others of that checkpoint. Raises `UserError`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(path, network)
+    if left_out := note_left_out(contents):
+        print(left_out)
 
 
 def describe_channels(network: TextNetwork) -> dict[str, dict]:

@@ -64,12 +64,14 @@ def use_deterministic_algorithms() -> None:
     torch.use_deterministic_algorithms(True, warn_only=True)
 
 
-def count_workers(asked: int | None, machine: Machine) -> int:
+def count_workers(asked: int | None, machine: Machine, loaders: int = 1) -> int:
     """The number of worker processes that read data for this process.
 
     asked: of --num-workers. By default 1 on the CPU, where reading takes a small part of a core and the network needs
-    the others; else one for each core of this process's share, 1 to 8.
+    the others; else one for each core of this process's share, 1 to 8. loaders: that work at the same time and share
+    these workers by default, at least one each.
     """
     if asked is not None:
         return asked
-    return 1 if machine.device.type == "cpu" else min(available_cores(machine.ranks.local_world), 8)
+    workers = 1 if machine.device.type == "cpu" else min(available_cores(machine.ranks.local_world), 8)
+    return max(1, workers // loaders)

@@ -50,6 +50,7 @@ def train_one_epoch(run: Run, loader: DataLoader, saver: Saver, stop: StopReques
                 Asked(stop.requested, save_is_due, groups.loss is not None, groups.unreadable, pending.diverges),
             )
             if asked.diverges:
+                pending.read_back()
                 raise pending.error()
             if asked.fails:
                 pending.read_back()
@@ -158,7 +159,6 @@ class PendingSteps:
 
     def error(self) -> UserError:
         """The end of a run that diverges, which is raised in all processes: one that left would disturb the others."""
-        self.read_back()
         last, steps = self._file.parent / "last.pt", max(self._progress.skipped_in_a_row, MOST_SKIPPED_IN_A_ROW)
         cure = f"the last good checkpoint is {last}: continue from it" if last.exists() else "try again"
         return UserError(

@@ -68,7 +68,7 @@ def test_names_decide_first():
     assert [entry.name for entry in choose_part(several, "test", Path("x"))[0]] == ["val/c.jpg"]
     with pytest.raises(
         UserError,
-        match=r"x: no images for testing \(2 images, parts by .*\); put some in a folder named",
+        match=r"x: no images for testing \(2 images, parts by .*\); put some in a folder named test/",
     ):
         choose_part(several[:2], "test", Path("x"))
 
